@@ -1,0 +1,127 @@
+"""The one place that knows what arrays look like: rank, axis order, dtype. Everything else asks here.
+
+Labels are ``(H, W)`` integers, 0 is background. Flows are ``(2, H, W)``: the flow along each image axis in axis order,
+so (dy, dx). Functions return arrays that kernels take as they are, and never change what they were given.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from flowseg.errors import InputError
+
+Labels = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+
+MAX_LABEL = 2**31 - 1
+
+
+class LabelImage(NamedTuple):
+    """A label image that kernels can index by.
+
+    Attributes
+    ----------
+    image
+        (H, W) int32, C-contiguous, values 0..n with n at most about the number of pixels; gaps are possible.
+    values
+        (n + 1,) int64: the caller's own label for each value in ``image``; ``values[0]`` is 0.
+    """
+
+    image: Labels
+    values: npt.NDArray[np.int64]
+
+
+def as_labels(labels: npt.ArrayLike, name: str = "labels") -> LabelImage:
+    """Check a label image of any integer type and make it indexable.
+
+    Raises
+    ------
+    InputError
+        Not two-dimensional, not integers (floats that hold whole numbers pass), negative, or above 2**31 - 1.
+    """
+    array = np.asarray(labels)
+    if array.ndim != 2:
+        raise InputError(f"{name} has shape {array.shape}; wanted a two-dimensional label image (height, width)")
+    array = _whole_numbers(array, name)
+    if array.size == 0:
+        return LabelImage(np.zeros(array.shape, np.int32), np.zeros(1, np.int64))
+    low, high = int(array.min()), int(array.max())
+    if low < 0:
+        raise InputError(f"{name} holds {low}; wanted 0 for background and positive numbers for instances")
+    if high > MAX_LABEL:
+        raise InputError(f"{name} holds {high}; wanted labels of at most {MAX_LABEL}")
+    if high <= max(array.size, 1024):
+        return LabelImage(np.ascontiguousarray(array, np.int32), np.arange(high + 1))
+    return _renumbered(array)
+
+
+def _whole_numbers(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    if array.dtype.kind == "b":
+        return array.view(np.uint8)
+    if array.dtype.kind in "iu":
+        return array
+    if array.dtype.kind != "f":
+        raise InputError(f"{name} has type {array.dtype}; wanted integers")
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} holds NaN or infinity; wanted whole numbers")
+    if (array != np.trunc(array)).any():
+        wrong = array[array != np.trunc(array)].flat[0]
+        raise InputError(f"{name} holds {wrong}, a fraction; wanted whole numbers (is this a probability map?)")
+    if array.size and float(np.abs(array).max()) > MAX_LABEL:
+        raise InputError(f"{name} holds {np.abs(array).max()}; wanted labels of at most {MAX_LABEL}")
+    return array.astype(np.int64)
+
+
+def _renumbered(array: npt.NDArray[Any]) -> LabelImage:
+    import fastremap
+
+    image, mapping = fastremap.renumber(np.ascontiguousarray(array), preserve_zero=True, in_place=False)
+    values = np.zeros(len(mapping) + 1, np.int64)
+    for value, number in mapping.items():
+        values[int(number)] = int(value)
+    return LabelImage(np.ascontiguousarray(image, np.int32), values[: int(image.max()) + 1])
+
+
+def as_mask(mask: npt.ArrayLike, name: str = "mask") -> npt.NDArray[np.bool_]:
+    """Check a mask of one instance: two-dimensional, boolean or 0 and one other value."""
+    array = np.asarray(mask)
+    if array.ndim != 2:
+        raise InputError(f"{name} has shape {array.shape}; wanted a two-dimensional mask (height, width)")
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} has type {array.dtype}; wanted a boolean or number mask")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise InputError(f"{name} holds NaN; wanted a mask of zeros and ones")
+    return np.ascontiguousarray(array != 0)
+
+
+def as_flows(flows: npt.ArrayLike, name: str = "flows") -> Floats:
+    """Check a flow field: ``(2, H, W)``, finite, as contiguous float32."""
+    array = np.asarray(flows)
+    if array.ndim != 3 or array.shape[0] != 2:
+        raise InputError(f"{name} has shape {array.shape}; wanted (2, height, width): flows along y and along x")
+    return _finite(array, name)
+
+
+def as_probability(cellprob: npt.ArrayLike, shape: tuple[int, ...], name: str = "cellprob") -> Floats:
+    """Check a map of cell probability logits of a known shape: finite, as contiguous float32."""
+    array = np.asarray(cellprob)
+    if array.shape != shape:
+        raise InputError(f"{name} has shape {array.shape} but flows are for an image of {shape}; wanted the same")
+    return _finite(array, name)
+
+
+def _finite(array: npt.NDArray[Any], name: str) -> Floats:
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} has type {array.dtype}; wanted real numbers")
+    result = np.ascontiguousarray(array, np.float32)
+    # The sum is finite exactly when nothing is NaN or infinite (or so large that float32 overflows): one fast pass.
+    if result.size and not np.isfinite(np.sum(result, dtype=np.float64)):
+        raise InputError(f"{name} holds NaN or infinity; wanted finite numbers (was the image free of NaN?)")
+    return result
+
+
+def check_same_shape(first: tuple[int, ...], second: tuple[int, ...], names: str) -> None:
+    """Raise unless two shapes agree; ``names`` reads like ``'truth and pred'``."""
+    if first != second:
+        raise InputError(f"{names} have shapes {first} and {second}; wanted two images of the same size")

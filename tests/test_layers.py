@@ -1,0 +1,127 @@
+"""The house: a module imports only what stands below it. The table is the architecture."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "flowseg"
+
+# Rooms every room may use.
+GROUND = {"errors", "options", "arrays", "threads"}
+GROUND_LIBRARIES = {"numpy"}
+
+# room: (rooms of ours, libraries of others). Data walks one way, so the graph has no cycles.
+TABLE: dict[str, tuple[set[str], set[str]]] = {
+    "__init__": (set(), set()),
+    "__main__": ({"cli"}, set()),
+    "errors": (set(), set()),
+    "options": ({"errors"}, set()),
+    "arrays": ({"errors"}, {"fastremap"}),
+    "threads": ({"errors"}, set()),
+    "kernels": (set(), {"numba"}),
+    "instances": ({"kernels"}, set()),
+    "images": (set(), {"scipy"}),
+    "labels": ({"kernels", "instances"}, {"fastremap"}),
+    "rle": ({"kernels", "instances"}, set()),
+    "flows": ({"kernels", "labels"}, set()),
+    "dynamics": ({"kernels", "flows", "labels"}, set()),
+    "metrics": ({"kernels", "instances"}, {"scipy"}),
+    "augment": ({"kernels", "images"}, set()),
+    "network": (set(), {"torch"}),
+    "checkpoint": ({"network"}, {"torch", "safetensors"}),
+    "zoo": ({"checkpoint"}, {"pooch", "requests"}),
+    "engines": ({"network"}, {"torch", "openvino"}),
+    "tiles": (set(), set()),
+    "predict": ({"images", "tiles", "engines"}, set()),
+    "segment": ({"predict", "dynamics", "zoo", "checkpoint", "labels", "rle", "images"}, {"skimage"}),
+    "sources": ({"images", "labels", "rle", "instances"}, {"tifffile", "skimage", "imagecodecs"}),
+    "exports": ({"labels", "rle", "instances"}, {"tifffile", "skimage"}),
+    "dataset": ({"sources", "augment", "flows"}, {"torch"}),
+    "train": ({"dataset", "network", "checkpoint"}, {"torch"}),
+    "evaluate": ({"sources", "segment", "metrics"}, set()),
+    "folder": ({"segment", "exports", "sources"}, {"rich"}),
+    "big": ({"segment", "tiles"}, {"dask"}),
+    "plots": (set(), {"matplotlib"}),
+    "report": ({"plots"}, {"matplotlib"}),
+}
+# The command line and the doctor sit on top: any room, imported inside the command.
+TABLE["doctor"] = (set(TABLE) - {"__main__"}, {"torch", "numba"})
+TABLE["cli"] = (set(TABLE) - {"__main__"}, {"click", "rich"})
+
+
+def room_of(path: Path) -> str:
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def imports_of(tree: ast.AST) -> set[str]:
+    """Dotted names that a module imports, those under TYPE_CHECKING left out."""
+    hidden = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are written out in full"
+            if node.module == "flowseg":
+                found |= {f"flowseg.{alias.name}" for alias in node.names if not alias.name.startswith("__")}
+            elif node.module:
+                found.add(node.module)
+    return found
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_what_its_room_may(path: Path) -> None:
+    room = room_of(path)
+    assert room in TABLE, f"{room} has no line in the table of rooms"
+    rooms, libraries = TABLE[room]
+    for name in imports_of(ast.parse(path.read_text())):
+        parts = name.split(".")
+        if parts[0] == "flowseg":
+            wanted = parts[1] if len(parts) > 1 else "__init__"
+            assert wanted in rooms | GROUND | {room, "__init__"}, f"{room} imports flowseg.{wanted}"
+        elif parts[0] not in sys.stdlib_module_names:
+            assert parts[0] in libraries | GROUND_LIBRARIES, f"{room} imports {parts[0]}"
+
+
+def test_the_table_has_no_cycles() -> None:
+    graph = {room: rooms | (GROUND - {room} if room not in GROUND else set()) for room, (rooms, _) in TABLE.items()}
+    done: set[str] = set()
+
+    def visit(room: str, above: tuple[str, ...]) -> None:
+        assert room not in above, " -> ".join((*above, room))
+        if room in done:
+            return
+        for below in graph.get(room, set()):
+            visit(below, (*above, room))
+        done.add(room)
+
+    for room in graph:
+        visit(room, ())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_heavy_libraries_load_when_first_used(path: Path) -> None:
+    """Commands and the package itself import nothing heavy at module level."""
+    if room_of(path) not in {"__init__", "__main__", "cli"}:
+        return
+    tree = ast.parse(path.read_text())
+    top = ast.Module(
+        body=[node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], type_ignores=[]
+    )
+    light = {"click", "flowseg"} | sys.stdlib_module_names
+    assert {name.split(".")[0] for name in imports_of(top)} <= light
+    ours = {name.split(".")[1] for name in imports_of(top) if name.startswith("flowseg.")}
+    assert ours <= {"cli", "errors", "options"}, ours
