@@ -15,14 +15,24 @@ __version__ = "0.1.0"
 __all__ = [
     "FlowsegError",
     "__version__",
+    "flows_to_masks",
+    "labels",
+    "masks_to_flows",
 ]
 
 # name: the module that holds it
-_HOMES = {"FlowsegError": "errors"}
-_MODULES: tuple[str, ...] = ()
+_HOMES = {
+    "FlowsegError": "errors",
+    "flows_to_masks": "dynamics",
+    "masks_to_flows": "flows",
+}
+_MODULES = ("labels",)
 
 if TYPE_CHECKING:
+    from flowseg import labels
+    from flowseg.dynamics import flows_to_masks
     from flowseg.errors import FlowsegError
+    from flowseg.flows import masks_to_flows
 
 
 def __getattr__(name: str) -> object:

@@ -32,6 +32,11 @@ def even_bounds(items: int, parts: int) -> list[int]:
     return [items * part // parts for part in range(parts + 1)]
 
 
+def blocks(items: int, size: int) -> list[int]:
+    """Return the bounds of ranges of ``size`` items each, the last one shorter, that cover ``items`` items."""
+    return [*range(0, items, size), items]
+
+
 def cost_bounds(costs: npt.NDArray[np.float64], parts: int) -> list[int]:
     """Return the bounds of ``parts`` ranges of nearly equal total cost."""
     total = np.cumsum(costs)
