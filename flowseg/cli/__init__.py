@@ -1,0 +1,32 @@
+"""The command line: thin commands that parse, build options, call the API and report."""
+
+import click
+
+from flowseg import __version__
+from flowseg.cli import doctor
+from flowseg.errors import FlowsegError
+
+
+class _Commands(click.Group):
+    """A group whose commands show an error of ours as one plain message, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except FlowsegError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, message="flowseg %(version)s")
+def main() -> None:
+    """Segment cells and nuclei in microscopy images by flow fields.
+
+    \b
+    Examples:
+      flowseg doctor          what this machine can do, and what is missing
+      flowseg doctor --warm   compile everything once, so that later runs start at once
+    """
+
+
+main.add_command(doctor.command)

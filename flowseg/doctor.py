@@ -1,0 +1,91 @@
+"""What this machine and this installation can do, and what would help."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+import time
+from typing import NamedTuple
+
+from flowseg import __version__, threads
+
+# package: (the extra that brings it, what it is for)
+_OPTIONAL = {
+    "openvino": ("cpu", "a faster network on the processor"),
+    "imagecodecs": ("io", "compressed TIFF of every kind"),
+    "matplotlib": ("report", "plots and reports"),
+    "dask": ("big", "images larger than memory"),
+    "napari": ("napari", "looking at results in napari"),
+}
+
+
+class Finding(NamedTuple):
+    """One thing looked at: what, what was found, whether it is as it should be, and what to do if not."""
+
+    what: str
+    found: str
+    ok: bool
+    advice: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at the installation, the processor, the accelerators, the kernel cache and the extras."""
+    return [
+        Finding("flowseg", f"{__version__}, Python {platform.python_version()} at {sys.prefix}", True),
+        Finding("machine", f"{platform.system()} {platform.machine()}, {threads.count()} threads in use", True),
+        _torch(),
+        _accelerator(),
+        _kernel_cache(),
+        *(_extra(package, *what) for package, what in _OPTIONAL.items()),
+    ]
+
+
+def warm_kernels() -> Finding:
+    """Compile every kernel, by using each once, so that later processes load it from disk."""
+    import numpy as np
+
+    from flowseg import dynamics, flows, labels
+
+    started = time.perf_counter()
+    image = np.kron([[0, 1], [2, 0]], np.ones((12, 12), int))
+    image[0, 0] = 1  # a stray piece, so that this path is compiled too
+    dynamics.flows_to_masks(flows.masks_to_flows(image), np.where(image > 0, 5.0, -5.0))
+    image[3, 15] = 0
+    labels.clean(image)
+    return Finding("kernels", f"ready after {time.perf_counter() - started:.1f} s", True)
+
+
+def _torch() -> Finding:
+    import torch
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    return Finding("torch", f"{torch.__version__}, processor instructions up to {capability}", True)
+
+
+def _accelerator() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        name = torch.cuda.get_device_name()
+        return Finding("accelerator", f"{name}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free", True)
+    if torch.backends.mps.is_available():
+        return Finding("accelerator", "Apple GPU (mps)", True)
+    return Finding("accelerator", "none: the processor does the work", True)
+
+
+def _kernel_cache() -> Finding:
+    from flowseg.kernels import regions
+
+    path = str(getattr(getattr(regions.measure_rows, "stats", None), "cache_path", "") or "")
+    if path:
+        return Finding("kernel cache", path, True)
+    advice = "set NUMBA_CACHE_DIR to a folder that you may write, or every process compiles for half a minute"
+    return Finding("kernel cache", f"no folder to write to (home: {os.path.expanduser('~')})", False, advice)
+
+
+def _extra(package: str, extra: str, purpose: str) -> Finding:
+    if importlib.util.find_spec(package) is not None:
+        return Finding(package, importlib.metadata.version(package), True)
+    return Finding(package, f"not installed ({purpose})", False, f'pip install "flowseg[{extra}]"')

@@ -1,0 +1,64 @@
+"""The command line: quick to start, plain in its errors."""
+
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from flowseg import cli
+from flowseg.errors import InputError
+
+
+def test_help_lists_the_commands_and_an_example() -> None:
+    result = CliRunner().invoke(cli.main, ["--help"])
+    assert result.exit_code == 0
+    assert set(cli.main.commands) <= set(result.output.split())
+    assert "Examples:" in result.output
+
+
+@pytest.mark.parametrize("command", sorted(cli.main.commands))
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    result = CliRunner().invoke(cli.main, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"flowseg {command}" in result.output.split("Examples:")[1]
+
+
+def test_help_loads_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from flowseg.cli import main\n"
+        "assert CliRunner().invoke(main, ['--help']).exit_code == 0\n"
+        "print(sorted({'torch', 'numba', 'numpy', 'scipy', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_our_errors_are_one_plain_message() -> None:
+    @click.command()
+    def fails() -> None:
+        raise InputError("the image has no pixels")
+
+    group = type(cli.main)("group", commands={"fails": fails})
+    result = CliRunner().invoke(group, ["fails"])
+    assert result.exit_code == 1
+    assert result.output == "Error: the image has no pixels\n"
+
+
+def test_doctor_tells_what_is_there() -> None:
+    result = CliRunner().invoke(cli.main, ["doctor", "--json", "--warm"])
+    assert result.exit_code == 0, result.output
+    findings = {finding["what"]: finding for finding in json.loads(result.output)}
+    assert {"flowseg", "torch", "accelerator", "kernel cache", "kernels", "openvino"} <= set(findings)
+    for finding in findings.values():
+        assert finding["ok"] or finding["advice"], finding
+
+
+def test_doctor_prints_a_line_for_each_finding() -> None:
+    result = CliRunner().invoke(cli.main, ["doctor"])
+    assert result.exit_code == 0
+    assert "torch" in result.output

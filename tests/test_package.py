@@ -1,0 +1,39 @@
+"""The repository around the package: citation, licence, versions that agree."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import flowseg
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_citation_is_valid_and_cites_what_we_build_on() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from cffconvert.cli.cli import cli; cli()", "--validate", "-i", "CITATION.cff"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (ROOT / "CITATION.cff").read_text()
+    for doi in ("10.1038/s41592-020-01018-x", "10.1038/s41592-022-01663-4", "10.1038/s41592-025-02595-5"):
+        assert doi in text
+    assert f"version: {flowseg.__version__}" in text
+
+
+def test_the_changelog_knows_this_version() -> None:
+    assert f"## {flowseg.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_constraints_pin_every_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    for requirement in wanted:
+        name = requirement.split(">")[0].split("=")[0].split("[")[0].strip().lower().replace("_", "-")
+        assert name in pinned, f"{name} has no line in constraints.txt"

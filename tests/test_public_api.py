@@ -1,0 +1,38 @@
+"""What the package promises: its names, and that importing it costs next to nothing."""
+
+import subprocess
+import sys
+
+import pytest
+
+import flowseg
+
+PROMISED = {
+    "FlowsegError",
+    "__version__",
+    "flows_to_masks",
+    "labels",
+    "masks_to_flows",
+}
+
+
+def test_all_holds_what_is_promised() -> None:
+    assert set(flowseg.__all__) == PROMISED
+    assert flowseg.__all__ == sorted(flowseg.__all__)
+    assert dir(flowseg) == sorted(PROMISED)
+
+
+@pytest.mark.parametrize("name", sorted(PROMISED))
+def test_every_name_is_there(name: str) -> None:
+    assert getattr(flowseg, name)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'segmnt'"):
+        flowseg.segmnt  # noqa: B018
+
+
+def test_import_loads_nothing_heavy() -> None:
+    script = "import sys, flowseg; print(sorted({'torch', 'numba', 'numpy', 'scipy', 'skimage'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
