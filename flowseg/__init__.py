@@ -18,6 +18,7 @@ __all__ = [
     "flows_to_masks",
     "labels",
     "masks_to_flows",
+    "metrics",
 ]
 
 # name: the module that holds it
@@ -26,10 +27,10 @@ _HOMES = {
     "flows_to_masks": "dynamics",
     "masks_to_flows": "flows",
 }
-_MODULES = ("labels",)
+_MODULES = ("labels", "metrics")
 
 if TYPE_CHECKING:
-    from flowseg import labels
+    from flowseg import labels, metrics
     from flowseg.dynamics import flows_to_masks
     from flowseg.errors import FlowsegError
     from flowseg.flows import masks_to_flows

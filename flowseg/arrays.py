@@ -46,14 +46,20 @@ def as_labels(labels: npt.ArrayLike, name: str = "labels") -> LabelImage:
     array = _whole_numbers(array, name)
     if array.size == 0:
         return LabelImage(np.zeros(array.shape, np.int32), np.zeros(1, np.int64))
-    low, high = int(array.min()), int(array.max())
-    if low < 0:
-        raise InputError(f"{name} holds {low}; wanted 0 for background and positive numbers for instances")
+    # Seen as unsigned, negative numbers are the largest: one pass finds both what is too low and what is too high.
+    high = int(array.view(array.dtype.str.replace("i", "u")).max())
+    if array.dtype.kind == "i" and high > np.iinfo(array.dtype).max:
+        raise InputError(f"{name} holds {array.min()}; wanted 0 for background and positive numbers for instances")
     if high > MAX_LABEL:
         raise InputError(f"{name} holds {high}; wanted labels of at most {MAX_LABEL}")
     if high <= max(array.size, 1024):
-        return LabelImage(np.ascontiguousarray(array, np.int32), np.arange(high + 1))
+        return LabelImage(_for_kernels(array, np.int32), np.arange(high + 1))
     return _renumbered(array)
+
+
+def _for_kernels(array: npt.NDArray[Any], dtype: type) -> npt.NDArray[Any]:
+    """Return an array of the one kind that kernels are compiled for: contiguous, aligned, not marked read-only."""
+    return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED", "WRITEABLE"])
 
 
 def _whole_numbers(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
@@ -74,13 +80,15 @@ def _whole_numbers(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
 
 
 def _renumbered(array: npt.NDArray[Any]) -> LabelImage:
+    """Give the labels the numbers 1..n in their own order."""
     import fastremap
 
     image, mapping = fastremap.renumber(np.ascontiguousarray(array), preserve_zero=True, in_place=False)
-    values = np.zeros(len(mapping) + 1, np.int64)
+    found = np.zeros(int(image.max()) + 1, np.int64)
     for value, number in mapping.items():
-        values[int(number)] = int(value)
-    return LabelImage(np.ascontiguousarray(image, np.int32), values[: int(image.max()) + 1])
+        found[int(number)] = int(value)
+    values = np.sort(found)
+    return LabelImage(np.searchsorted(values, found).astype(np.int32)[image], values)
 
 
 def as_mask(mask: npt.ArrayLike, name: str = "mask") -> npt.NDArray[np.bool_]:
@@ -114,7 +122,7 @@ def as_probability(cellprob: npt.ArrayLike, shape: tuple[int, ...], name: str = 
 def _finite(array: npt.NDArray[Any], name: str) -> Floats:
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} has type {array.dtype}; wanted real numbers")
-    result = np.ascontiguousarray(array, np.float32)
+    result: Floats = _for_kernels(array, np.float32)
     # The sum is finite exactly when nothing is NaN or infinite (or so large that float32 overflows): one fast pass.
     if result.size and not np.isfinite(np.sum(result, dtype=np.float64)):
         raise InputError(f"{name} holds NaN or infinity; wanted finite numbers (was the image free of NaN?)")

@@ -1,13 +1,19 @@
 """The instances of one image, each kept as runs of pixels, so that they may overlap and a thousand cost little."""
 
-from collections.abc import Iterable
+import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import arrays
+from flowseg import arrays, threads
 from flowseg.errors import InputError
+
+Int64s = npt.NDArray[np.int64]
+
+MAX_PIXELS = 2**56  # below this no sum of pixel numbers wraps
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +31,8 @@ class Instances:
     offsets
         (n + 1,) int64: the runs of instance k are ``offsets[k]:offsets[k + 1]``, ascending and apart.
 
+    The arrays are read-only; building one by hand checks them.
+
     Examples
     --------
     >>> import numpy as np
@@ -34,34 +42,86 @@ class Instances:
     """
 
     shape: tuple[int, int]
-    starts: npt.NDArray[np.int64]
-    lengths: npt.NDArray[np.int64]
-    offsets: npt.NDArray[np.int64]
+    starts: Int64s
+    lengths: Int64s
+    offsets: Int64s
 
     def __post_init__(self) -> None:
-        if len(self.starts) != len(self.lengths) or len(self.offsets) == 0 or self.offsets[-1] != len(self.starts):
-            raise InputError(
-                f"{len(self.starts)} starts, {len(self.lengths)} lengths and offsets up to "
-                f"{self.offsets[-1] if len(self.offsets) else 'nothing'} do not fit together"
-            )
+        object.__setattr__(self, "shape", as_shape(self.shape))
+        for name in ("starts", "lengths", "offsets"):
+            object.__setattr__(self, name, _read_only(getattr(self, name), name))
+        _check_fit(self)
+        _check_runs(self)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     @classmethod
-    def from_masks(cls, masks: Iterable[npt.ArrayLike], shape: tuple[int, int]) -> "Instances":
+    def from_masks(cls, masks: Iterable[npt.ArrayLike], shape: Sequence[int]) -> "Instances":
         """Take one mask (height, width) an instance, as booleans or zeros and ones."""
+        size = as_shape(shape)
         starts, lengths, offsets = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [0]
         for number, given in enumerate(masks, start=1):
             mask = arrays.as_mask(given, f"mask {number}")
-            arrays.check_same_shape(mask.shape, shape, f"mask {number} and the image")
+            arrays.check_same_shape(mask.shape, size, f"mask {number} and the image")
             edges = np.flatnonzero(np.diff(mask.ravel().view(np.int8), prepend=0, append=0))
             starts.append(edges[0::2])
             lengths.append(edges[1::2] - edges[0::2])
             offsets.append(offsets[-1] + len(edges) // 2)
-        return cls(shape, np.concatenate(starts), np.concatenate(lengths), np.array(offsets, np.int64))
+        return cls(size, np.concatenate(starts), np.concatenate(lengths), np.array(offsets, np.int64))
 
-    def areas(self) -> npt.NDArray[np.int64]:
+    @classmethod
+    def from_labels(cls, labels: npt.ArrayLike) -> "Instances":
+        """Take the instances of a label image (height, width), in ascending order of label; gaps are left out.
+
+        Examples
+        --------
+        >>> Instances.from_labels([[0, 7, 7], [3, 0, 7]]).areas().tolist()
+        [1, 3]
+        """
+        return from_labels(labels).instances
+
+    def to_labels(self) -> arrays.Labels:
+        """Return the label image (height, width) int32 in which instance k has label k + 1.
+
+        Raises
+        ------
+        InputError
+            Two instances share a pixel; the text names them, counted from 1.
+
+        Examples
+        --------
+        >>> Instances.from_labels([[0, 7, 7], [3, 0, 7]]).to_labels().tolist()
+        [[0, 2, 2], [1, 0, 2]]
+        """
+        labels, overlap = self._painted()
+        if overlap is not None:
+            raise InputError(
+                f"instances {overlap.first + 1} and {overlap.second + 1} (counted from 1) both hold the pixel "
+                f"{overlap.pixel} (row, column); wanted instances that do not overlap: "
+                "make them so with labels.resolve_overlaps"
+            )
+        return labels
+
+    def find_overlap(self) -> "Overlap | None":
+        """Return one pair of instances that share a pixel, or None where no two do."""
+        return self._painted()[1]
+
+    def transposed(self) -> "Instances":
+        """Return the instances of the transposed image: their runs are the runs down the columns of this one.
+
+        Examples
+        --------
+        >>> Instances.from_labels([[1, 1], [0, 0], [0, 2]]).transposed().to_labels().tolist()
+        [[1, 0, 0], [1, 0, 2]]
+        """
+        from flowseg.kernels import runs
+
+        height, width = self.shape
+        segments, bounds = runs.split_at_line_ends(self.starts, self.lengths, self.offsets, width)
+        return Instances((width, height), *runs.transpose(segments, bounds, width, height))
+
+    def areas(self) -> Int64s:
         """Return the number of pixels of each instance, (n,)."""
         total = np.concatenate([[0], np.cumsum(self.lengths)])
         return np.asarray(np.diff(total[self.offsets]), np.int64)
@@ -73,3 +133,130 @@ class Instances:
         for run in range(self.offsets[index], self.offsets[index + 1]):
             flat[self.starts[run] : self.starts[run] + self.lengths[run]] = True
         return mask
+
+    def _painted(self) -> "tuple[arrays.Labels, Overlap | None]":
+        from flowseg.kernels import runs
+
+        labels = np.zeros(self.shape, np.int32)
+        first, second, pixel = map(int, runs.paint(self.starts, self.lengths, self.offsets, labels.ravel()))
+        if first < 0:
+            return labels, None
+        return labels, Overlap(first, second, divmod(pixel, self.shape[1]))
+
+
+class Overlap(NamedTuple):
+    """Two instances (indices from 0, first < second) and a pixel (row, column) that both hold."""
+
+    first: int
+    second: int
+    pixel: tuple[int, int]
+
+
+class LabelInstances(NamedTuple):
+    """The instances of a label image, and the label that each had there: (n,) int64, ascending."""
+
+    instances: Instances
+    values: Int64s
+
+
+def from_labels(labels: npt.ArrayLike) -> LabelInstances:
+    """Find the runs of all instances of a label image (height, width) in one pass; labels may have gaps.
+
+    Examples
+    --------
+    >>> from_labels([[0, 7, 7], [3, 0, 7]]).values.tolist()
+    [3, 7]
+    """
+    from flowseg.kernels import runs
+
+    image, values = arrays.as_labels(labels)
+    # A view that is always read-only: kernels are compiled once, whatever the caller's array allows.
+    flat = image.ravel().view()
+    flat.flags.writeable = False
+    starts, lengths = _scanned(flat)
+    starts, lengths, bounds = runs.group(flat, starts, lengths, len(values) - 1)
+    present = np.flatnonzero(np.diff(bounds))
+    offsets = np.append(bounds[present], len(starts))
+    return LabelInstances(Instances(_two(image.shape), starts, lengths, offsets), values[present])
+
+
+def as_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """Check an image's (height, width)."""
+    try:
+        height, width = (operator.index(side) for side in shape)
+    except (TypeError, ValueError):
+        raise InputError(f"shape is {shape!r}; wanted two whole numbers (height, width)") from None
+    if min(height, width) < 0 or height * width > MAX_PIXELS:
+        raise InputError(f"shape is {shape!r}; wanted (height, width) of an image, not negative, not beyond memory")
+    return height, width
+
+
+def _two(shape: tuple[Any, ...]) -> tuple[int, int]:
+    height, width = shape
+    return height, width
+
+
+def _scanned(flat: arrays.Labels) -> tuple[Int64s, Int64s]:
+    """Find the runs of a flat label image in order, on threads; each range has its own part of the buffers."""
+    bounds = threads.even_bounds(flat.size, min(threads.count(), flat.size // 2**18 + 1))
+    parts: dict[int, tuple[Int64s, Int64s]] = {}
+
+    def scan_range(start: int, stop: int) -> None:
+        parts[start] = _scanned_range(flat, start, stop)
+
+    threads.over_ranges(scan_range, bounds)
+    if not parts:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    ordered = [parts[start] for start in sorted(parts)]
+    return np.concatenate([part[0] for part in ordered]), np.concatenate([part[1] for part in ordered])
+
+
+def _scanned_range(flat: arrays.Labels, start: int, stop: int) -> tuple[Int64s, Int64s]:
+    from flowseg.kernels import runs
+
+    room = (stop - start) // 16 + 64  # cells have long runs; noise is scanned again with the room it needs
+    while True:
+        starts, lengths = np.empty(room, np.int64), np.empty(room, np.int64)
+        found = runs.scan(flat, start, stop, starts, lengths)
+        if found <= room:
+            return starts[:found], lengths[:found]
+        room = found
+
+
+def _read_only(given: npt.ArrayLike, name: str) -> Int64s:
+    array = np.asarray(given)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise InputError(f"{name} has shape {array.shape} and type {array.dtype}; wanted a list of whole numbers")
+    view = np.ascontiguousarray(array, np.int64).view()
+    view.flags.writeable = False
+    return view
+
+
+def _check_fit(instances: Instances) -> None:
+    starts, lengths, offsets = instances.starts, instances.lengths, instances.offsets
+    fits = len(offsets) > 0 and offsets[0] == 0 and offsets[-1] == len(starts) == len(lengths)
+    if not fits or (np.diff(offsets) < 0).any():
+        raise InputError(
+            f"{len(starts)} starts, {len(lengths)} lengths and offsets up to "
+            f"{offsets[-1] if len(offsets) else 'nothing'} do not fit together"
+        )
+
+
+def _check_runs(instances: Instances) -> None:
+    """Raise unless runs are inside the image, and ascending and apart within each instance: kernels trust them."""
+    starts, lengths, offsets = instances.starts, instances.lengths, instances.offsets
+    if len(starts) == 0:
+        return
+    height, width = instances.shape
+    if starts.min() < 0 or lengths.min() < 1 or (starts > height * width - lengths).any():
+        raise InputError(f"runs leave the image of {height} x {width} pixels, or have no length")
+    apart = starts[1:] > starts[:-1] + lengths[:-1]
+    inner = offsets[(offsets > 0) & (offsets < len(starts))]
+    apart[inner - 1] = True  # where one instance ends and another begins
+    if not apart.all():
+        run = int(np.argmin(apart)) + 1
+        owner = int(np.searchsorted(offsets, run, side="right"))
+        raise InputError(
+            f"instance {owner} (counted from 1) has a run that starts at {starts[run]} where the one before ends at "
+            f"{starts[run - 1] + lengths[run - 1]}; wanted runs that ascend with a gap between"
+        )

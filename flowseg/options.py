@@ -38,6 +38,34 @@ class MaskOptions:
         check(self.max_size_fraction > 0, "max_size_fraction", self.max_size_fraction, "a number above 0")
 
 
+@dataclass(frozen=True)
+class OverlapOptions:
+    """How overlapping instances become one label image.
+
+    Attributes
+    ----------
+    contested_to
+        Who gets a pixel that several instances claim: ``"smaller"``, ``"larger"``, ``"first"`` or ``"last"``. Of equal
+        areas, the first.
+    fill_holes
+        Fill the holes of each instance before.
+    largest_piece
+        Keep only the largest piece of each instance before.
+    min_size
+        Drop instances of which fewer pixels are left.
+    """
+
+    contested_to: str = "smaller"
+    fill_holes: bool = False
+    largest_piece: bool = False
+    min_size: int = 0
+
+    def __post_init__(self) -> None:
+        wanted = ("smaller", "larger", "first", "last")
+        check(self.contested_to in wanted, "contested_to", self.contested_to, f"one of {', '.join(wanted)}")
+        check(self.min_size >= 0, "min_size", self.min_size, "a whole number of pixels")
+
+
 def check(right: bool, name: str, value: object, wanted: str) -> None:
     """Raise an `OptionError` that names the option, what it was and what was wanted, unless it is right."""
     if not right:

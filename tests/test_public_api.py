@@ -13,6 +13,7 @@ PROMISED = {
     "flows_to_masks",
     "labels",
     "masks_to_flows",
+    "metrics",
 }
 
 
