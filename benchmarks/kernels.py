@@ -85,8 +85,8 @@ def tasks(labels: Labels) -> list[Task]:
     found = dynamics.flows_to_masks(unit, cellprob)
     shifted = np.roll(found, 1, axis=1)
     wide, scaled, cpu = labels.astype(np.int64), unit * 5, torch.device("cpu")
-    texts = rle.encode_labels(labels).texts
-    columns = rle.encode_labels(labels, order="column").texts
+    texts = list(rle.encode_labels(labels).values())
+    columns = list(rle.encode_labels(labels, order="column").values())
 
     def peer_masks(flow_threshold: float) -> object:
         return peer_dynamics.compute_masks(scaled, cellprob, flow_threshold=flow_threshold, min_size=15, device=cpu)

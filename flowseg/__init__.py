@@ -19,6 +19,7 @@ __all__ = [
     "labels",
     "masks_to_flows",
     "metrics",
+    "rle",
 ]
 
 # name: the module that holds it
@@ -27,10 +28,10 @@ _HOMES = {
     "flows_to_masks": "dynamics",
     "masks_to_flows": "flows",
 }
-_MODULES = ("labels", "metrics")
+_MODULES = ("labels", "metrics", "rle")
 
 if TYPE_CHECKING:
-    from flowseg import labels, metrics
+    from flowseg import labels, metrics, rle
     from flowseg.dynamics import flows_to_masks
     from flowseg.errors import FlowsegError
     from flowseg.flows import masks_to_flows

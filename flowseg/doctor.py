@@ -45,7 +45,7 @@ def warm_kernels() -> Finding:
     """Compile every kernel, by using each once, so that later processes load it from disk."""
     import numpy as np
 
-    from flowseg import dynamics, flows, labels, metrics, overlaps
+    from flowseg import dynamics, flows, labels, metrics, overlaps, rle
     from flowseg.instances import Instances
 
     started = time.perf_counter()
@@ -58,6 +58,8 @@ def warm_kernels() -> Finding:
     instances = Instances.from_labels(image)
     metrics.match(instances, overlaps.resolve_overlaps(instances).labels)
     metrics.average_precision(image, image)
+    rle.decode_labels(rle.encode_labels(image, order="column").values(), image.shape, order="column")
+    rle.coco_to_instances(rle.labels_to_coco(image).values())
     return Finding("kernels", f"ready after {time.perf_counter() - started:.1f} s", True)
 
 

@@ -17,7 +17,7 @@ Truth = npt.ArrayLike | Instances
 
 KAGGLE_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
-_ROWS = 256  # rows of the image that a thread takes at a time
+_SERIAL_PIXELS = 2**19  # a thread for fewer pixels costs more than it brings
 
 
 class Overlaps(NamedTuple):
@@ -133,7 +133,8 @@ def overlaps(truth: Truth, pred: npt.ArrayLike) -> Overlaps:
 def _count(first: arrays.Labels, second: arrays.Labels) -> tuple[Indices, Indices]:
     """Count the pixels of pairs of labels on threads; a pair may come several times."""
     parts: list[tuple[Indices, Indices]] = []
-    bounds = threads.blocks(len(first), max(_ROWS, -(-len(first) // threads.count())))
+    parts_wanted = min(threads.count(), first.size // _SERIAL_PIXELS + 1)
+    bounds = threads.even_bounds(len(first), parts_wanted)
     threads.over_ranges(lambda a, b: parts.append(overlap.count_rows(first, second, a, b)), bounds)
     if not parts:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)

@@ -1,18 +1,23 @@
 """Spread work over threads: nogil kernels over ranges of items, with the same result for any thread count.
 
 Numba's own parallel loops are not used: they abort after a fork (a data loader's workers) and when two Python threads
-enter them at once. Threads are started for one call and joined before it returns, so nothing survives into a fork.
+enter them at once. The threads here are kept between calls and forgotten in a forked child, which starts its own.
 """
 
+import itertools
 import os
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from flowseg.errors import OptionError
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
 
 
 def count() -> int:
@@ -46,17 +51,43 @@ def cost_bounds(costs: npt.NDArray[np.float64], parts: int) -> list[int]:
     return [0, *(int(cut) for cut in np.searchsorted(total, targets)), len(costs)]
 
 
-def over_ranges(task: Callable[[int, int], object], bounds: Sequence[int], threads: int | None = None) -> None:
+def over_ranges(task: Callable[[int, int], object], bounds: Sequence[int]) -> None:
     """Call ``task(start, stop)`` for each range between consecutive bounds, on threads where that helps.
 
-    Ranges must not depend on one another. The first exception that a task raises is raised here.
+    Ranges must not depend on one another. The caller's thread works too, so nothing waits for a thread to start. The
+    first exception that a task raises is raised here, when all threads are done.
     """
     ranges = [(start, stop) for start, stop in pairwise(bounds) if stop > start]
-    threads = min(threads or count(), len(ranges))
-    if threads <= 1:
-        for start, stop in ranges:
-            task(start, stop)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for future in [pool.submit(task, start, stop) for start, stop in ranges]:
-            future.result()
+    turns = itertools.count()
+
+    def work() -> None:
+        while (turn := next(turns)) < len(ranges):
+            task(*ranges[turn])
+
+    helpers = [_threads().submit(work) for _ in range(min(count(), len(ranges)) - 1)]
+    try:
+        work()
+    finally:
+        started = [helper for helper in helpers if not helper.cancel()]  # the rest has nothing left to do
+        wait(started)
+    for helper in started:
+        helper.result()
+
+
+def _threads() -> ThreadPoolExecutor:
+    """Return the threads of this process; more than the machine has processors never run at once."""
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(max(count(), os.cpu_count() or 1), thread_name_prefix="flowseg")
+        return _pool
+
+
+def _forget_threads() -> None:
+    """Start anew in a forked child: the parent's threads are not there, and its lock may be held."""
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)

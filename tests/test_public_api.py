@@ -14,6 +14,7 @@ PROMISED = {
     "labels",
     "masks_to_flows",
     "metrics",
+    "rle",
 }
 
 

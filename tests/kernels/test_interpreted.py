@@ -1,0 +1,59 @@
+"""Kernels mean the same compiled and as plain Python: compiled code that reads past an array would differ, or worse."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from flowseg import dynamics, flows, labels, metrics, overlaps, rle
+from flowseg.instances import Instances
+from flowseg.options import OverlapOptions
+from tests.shapes import logits, solid_cells
+
+ROOT = Path(__file__).parents[2]
+
+
+def results() -> dict[str, np.ndarray]:
+    """Use every kernel once, on images small enough for an interpreter."""
+    cells = solid_cells(40, 12, seed=1)
+    ragged = np.zeros((40, 40), np.int32)
+    ragged[np.arange(40), np.arange(40)] = 1
+    ragged[2:5, 30:33], ragged[30:38, 2:10], ragged[33:35, 4:7] = 1, 2, 0
+    field = flows.masks_to_flows(cells) + np.random.default_rng(0).normal(0, 0.1, (2, 40, 40)).astype(np.float32)
+    instances = Instances.from_labels(ragged)
+    found = metrics.overlaps(cells, np.roll(cells, 2, axis=1))
+    return {
+        "flows": flows.masks_to_flows(cells),
+        "ragged flows": flows.masks_to_flows(ragged),
+        "masks": dynamics.flows_to_masks(field, logits(cells), niter=40),
+        "clean": labels.clean(ragged, 3),
+        "largest": labels.largest_piece(ragged),
+        "outlines": np.concatenate([outline.points for outline in labels.outlines(ragged, all_pieces=True)]),
+        "row texts": np.array(list(rle.encode_labels(cells).values())),
+        "column texts": np.array(list(rle.encode_labels(cells, order="column").values())),
+        "decoded": rle.decode_labels(rle.encode_labels(cells).values(), cells.shape),
+        "coco": np.array([mask["counts"] for mask in rle.labels_to_coco(cells).values()]),
+        "from coco": rle.coco_to_instances(rle.labels_to_coco(cells).values()).to_labels(),
+        "intersections": found.intersection,
+        "runs": metrics.overlaps(instances, cells).intersection,
+        "resolved": overlaps.resolve_overlaps(instances, OverlapOptions(fill_holes=True)).labels,
+    }
+
+
+def test_compiled_and_interpreted_kernels_agree(tmp_path: Path) -> None:
+    script = (
+        "import sys, numpy; from tests.kernels.test_interpreted import results; numpy.savez(sys.argv[1], **results())"
+    )
+    path = tmp_path / "plain.npz"
+    settings = {**os.environ, "NUMBA_DISABLE_JIT": "1", "FLOWSEG_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", script, str(path)], cwd=ROOT, env=settings, check=True)
+    compiled = results()
+    with np.load(path) as plain:
+        assert set(plain) == set(compiled)
+        for name, value in compiled.items():
+            if value.dtype.kind == "f":
+                np.testing.assert_allclose(plain[name], value, atol=1e-6)
+            else:
+                assert (plain[name] == value).all(), name

@@ -1,0 +1,87 @@
+"""Side by side with cellpose 3.1.1.2, in the environment that the ``bench`` extra makes: ``pytest -m peer``."""
+
+import numpy as np
+import pytest
+
+from flowseg import dynamics, flows, labels, metrics
+from tests.shapes import logits, solid_cells
+
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.filterwarnings("ignore"),  # the peer's own
+]
+pytest.importorskip("cellpose")
+
+CELLS = [(512, 14), (512, 25), (640, 40), (768, 70), (1024, 100), (1024, 150)]
+
+
+def peer_masks(unit_flows: np.ndarray, cellprob: np.ndarray, flow_threshold: float = 0.4) -> np.ndarray:
+    import torch
+    from cellpose.dynamics import compute_masks
+
+    device = torch.device("cpu")
+    found = compute_masks(5 * unit_flows, cellprob, flow_threshold=flow_threshold, min_size=15, device=device)
+    return found.astype(np.int32)
+
+
+@pytest.mark.parametrize(("side", "diameter"), CELLS)
+def test_flows_are_the_peers(side: int, diameter: int) -> None:
+    from cellpose.dynamics import masks_to_flows_cpu
+
+    image = solid_cells(side, diameter, seed=diameter, gap=0)
+    np.testing.assert_allclose(flows.masks_to_flows(image), masks_to_flows_cpu(image.astype(int))[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "diameter"), CELLS)
+@pytest.mark.parametrize(("noise", "least"), [(0.0, 0.999), (0.3, 0.98)])
+def test_instances_are_the_peers(side: int, diameter: int, noise: float, least: float) -> None:
+    image = solid_cells(side, diameter, seed=diameter)
+    rng = np.random.default_rng(diameter)
+    field = flows.masks_to_flows(image) + rng.normal(0, noise, (2, side, side)).astype(np.float32)
+    cellprob = logits(image, 3) + rng.normal(0, noise / 0.3, image.shape).astype(np.float32)
+    for flow_threshold in (0.4, 0.0):
+        found = dynamics.flows_to_masks(field, cellprob, flow_threshold=flow_threshold)
+        peers = peer_masks(field, cellprob, flow_threshold)
+        assert metrics.average_precision(peers, found, 0.95).ap[0] >= least
+
+
+def test_cleaning_is_the_peers() -> None:
+    from cellpose.utils import fill_holes_and_remove_small_masks
+
+    rng = np.random.default_rng(0)
+    image = labels.relabel(np.where(rng.random((300, 300)) < 0.1, 0, solid_cells(300, 20, seed=1, gap=0)))
+    ours, theirs = labels.clean(image, 40), fill_holes_and_remove_small_masks(image.copy(), 40)
+    assert metrics.average_precision(theirs.astype(int), ours, 1.0).ap[0] == 1
+
+
+def test_the_median_diameter_is_the_peers() -> None:
+    from cellpose.utils import diameters
+
+    image = solid_cells(300, 20, seed=1)
+    assert labels.median_diameter(image) == pytest.approx(diameters(image)[0])
+
+
+def test_outlines_are_the_peers() -> None:
+    from cellpose.utils import outlines_list
+
+    image = solid_cells(400, 20, seed=1)
+    ours, theirs = labels.outlines(image), outlines_list(image, multiprocessing=False)
+    assert len(ours) == len(theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert (mine.points == other[:, ::-1]).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_average_precision_is_the_peers(seed: int) -> None:
+    from cellpose.metrics import average_precision
+
+    rng = np.random.default_rng(seed)
+    truth, pred = (labels.relabel(np.kron(rng.integers(0, 40, (30, 30)), np.ones((2, 2), int))) for _ in range(2))
+    if seed % 2:
+        pred = np.roll(truth, 1, axis=0)
+    thresholds = [0.1, 0.3, 0.5, 0.75, 0.9]
+    ours = metrics.average_precision(truth, pred, thresholds)
+    theirs = average_precision(truth, pred, threshold=thresholds)
+    for mine, other in zip(ours[1:], theirs[1:], strict=True):
+        assert (mine == other).all()
+    np.testing.assert_allclose(ours.ap, theirs[0], atol=1e-7)
