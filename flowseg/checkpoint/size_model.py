@@ -54,7 +54,8 @@ class SizeModel:
 
     Examples
     --------
-    >>> SizeModel(np.zeros(4), np.zeros(4), log_mean=0.0, diameter_mean=30.0).diameter(np.ones(4))
+    >>> model = SizeModel(np.zeros(4), np.zeros(4), log_mean=0.0, diameter_mean=30.0)
+    >>> round(model.diameter(np.ones(4)), 3)
     30.0
     """
 
