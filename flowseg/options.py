@@ -1,9 +1,178 @@
-"""What can be set, as frozen records: built once at the edge, checked when built."""
+"""What can be set, as frozen records: each field is documented, and checked when the record is made."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from numbers import Integral, Real
+from typing import Any
 
 from flowseg.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The shape of a residual style U-Net; the defaults are those of Cellpose 1 to 3.
+
+    Attributes
+    ----------
+    channels
+        Image channels that go in, 1 to 64.
+    widths
+        Feature channels of each level, from full resolution down; 1 to 8 levels of 1 to 4096.
+    outputs
+        Maps that come out, 1 to 64. Three of them segment: flow along y, flow along x, cell probability.
+    kernel
+        Side of the convolutions in pixels, odd, 1 to 15.
+    residual
+        Four convolutions and a projection a level; without it two convolutions (Cellpose 1 and 2, by option).
+    style
+        The style vector reaches the decoder.
+    concatenation
+        The skip connections are concatenated rather than added (Cellpose 1 and 2, by option).
+    """
+
+    channels: int = 2
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    outputs: int = 3
+    kernel: int = 3
+    residual: bool = True
+    style: bool = True
+    concatenation: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", _tuple("widths", self.widths))
+        _whole("channels", self.channels, 1, 64)
+        if not 1 <= len(self.widths) <= 8:
+            raise OptionError(f"widths has {len(self.widths)} levels; wanted 1 to 8")
+        for width in self.widths:
+            _whole("a width", width, 1, 4096)
+        _whole("outputs", self.outputs, 1, 64)
+        _whole("kernel", self.kernel, 1, 15)
+        if self.kernel % 2 == 0:
+            raise OptionError(f"kernel is {self.kernel}; wanted an odd number")
+        for name in ("residual", "style", "concatenation"):
+            _flag(name, getattr(self, name))
+
+    @property
+    def stride(self) -> int:
+        """Input pixels that one pixel of the deepest level stands for: image sides are multiples of it."""
+        return int(2 ** (len(self.widths) - 1))
+
+    @property
+    def segments(self) -> bool:
+        """Whether the outputs are the three maps that make instances."""
+        return self.outputs == 3
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a model file says about its network; it travels in every flowseg checkpoint.
+
+    Attributes
+    ----------
+    kind
+        The family of network; ``"residual-style-unet"`` is the only one so far.
+    architecture
+        Its shape.
+    name
+        What people call the model; empty where a file does not say.
+    diameter_mean
+        Diameter in pixels that objects have when they reach the network: images are resized to it.
+    diameter_labels
+        Mean diameter in pixels of the objects it was trained on, before resizing; None where it is not known.
+    channel_names
+        The role of each input channel, such as ``("cyto", "nucleus")``; empty where a file does not say.
+    normalisation
+        Percentiles (low, high) of each channel that become 0 and 1.
+    cellprob_threshold
+        Logit above which a pixel belongs to an object.
+    flow_threshold
+        Largest mean squared error between an object's flows and those of its mask; 0 keeps every object.
+    min_size
+        Pixels of the smallest object that is kept; -1 keeps every object.
+    training_data
+        What the model was trained on, in words.
+    licence
+        Licence of the weights, as an SPDX name where there is one.
+    citation
+        What to cite.
+    flowseg_version
+        The flowseg that wrote the file; empty for a file of Cellpose.
+
+    Examples
+    --------
+    >>> ModelConfig(name="nuclei", diameter_mean=17.0).architecture.widths
+    (32, 64, 128, 256)
+    """
+
+    kind: str = "residual-style-unet"
+    architecture: Architecture = field(default_factory=Architecture)
+    name: str = ""
+    diameter_mean: float = 30.0
+    diameter_labels: float | None = None
+    channel_names: tuple[str, ...] = ()
+    normalisation: tuple[float, float] = (1.0, 99.0)
+    cellprob_threshold: float = 0.0
+    flow_threshold: float = 0.4
+    min_size: int = 15
+    training_data: str = ""
+    licence: str = ""
+    citation: str = ""
+    flowseg_version: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channel_names", _tuple("channel_names", self.channel_names))
+        object.__setattr__(self, "normalisation", _tuple("normalisation", self.normalisation))
+        if self.kind != "residual-style-unet":
+            raise OptionError(f"kind is {self.kind!r}; wanted 'residual-style-unet'")
+        if not isinstance(self.architecture, Architecture):
+            raise OptionError(f"architecture is {self.architecture!r}; wanted an Architecture")
+        for name in ("name", "training_data", "licence", "citation", "flowseg_version"):
+            _text(name, getattr(self, name))
+        self._check_channel_names()
+        self._check_numbers()
+
+    def _check_channel_names(self) -> None:
+        for name in self.channel_names:
+            _text("a channel name", name)
+        if self.channel_names and len(self.channel_names) != self.architecture.channels:
+            raise OptionError(
+                f"channel_names has {len(self.channel_names)} names {self.channel_names}; "
+                f"wanted one for each of {self.architecture.channels} channels, or none"
+            )
+
+    def _check_numbers(self) -> None:
+        _number("diameter_mean", self.diameter_mean, 0.1, 1e5)
+        if self.diameter_labels is not None:
+            _number("diameter_labels", self.diameter_labels, 0.1, 1e5)
+        if len(self.normalisation) != 2:
+            raise OptionError(f"normalisation is {self.normalisation}; wanted two percentiles (low, high)")
+        low, high = self.normalisation
+        _number("the low percentile of normalisation", low, 0, 100)
+        _number("the high percentile of normalisation", high, 0, 100)
+        if low >= high:
+            raise OptionError(f"normalisation is {self.normalisation}; wanted the low percentile below the high one")
+        _number("cellprob_threshold", self.cellprob_threshold, -100, 100)
+        _number("flow_threshold", self.flow_threshold, 0, 1e6)
+        _whole("min_size", self.min_size, -1, 2**31 - 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values that JSON can hold; `from_dict` takes them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
+        """Make a config of plain values; fields that are not there keep their defaults.
+
+        Raises
+        ------
+        OptionError
+            A value is not what the field takes, or a field is not known here (a newer flowseg may have written it).
+        """
+        known = _known_fields(cls, values, "model config")
+        if "architecture" in known:
+            known["architecture"] = Architecture(**_known_fields(Architecture, known["architecture"], "architecture"))
+        return cls(**known)
 
 
 @dataclass(frozen=True)
@@ -19,7 +188,7 @@ class MaskOptions:
     niter
         Steps that a pixel follows the flows for, at most.
     min_size
-        Instances of fewer pixels are dropped; 0 keeps all and leaves their holes as they are.
+        Instances of fewer pixels are dropped; 0 or -1 keeps all.
     max_size_fraction
         Instances over this part of the image are dropped.
     """
@@ -31,11 +200,11 @@ class MaskOptions:
     max_size_fraction: float = 0.4
 
     def __post_init__(self) -> None:
-        check(math.isfinite(self.cellprob_threshold), "cellprob_threshold", self.cellprob_threshold, "a finite number")
-        check(self.flow_threshold >= 0, "flow_threshold", self.flow_threshold, "0 (no check) or a positive number")
-        check(self.niter >= 1 and self.niter == int(self.niter), "niter", self.niter, "a whole number of at least 1")
-        check(self.min_size == int(self.min_size), "min_size", self.min_size, "a whole number of pixels")
-        check(self.max_size_fraction > 0, "max_size_fraction", self.max_size_fraction, "a number above 0")
+        _number("cellprob_threshold", self.cellprob_threshold, -1e6, 1e6)
+        _number("flow_threshold", self.flow_threshold, 0, 1e6)
+        _whole("niter", self.niter, 1, 10**6)
+        _whole("min_size", self.min_size, -1, 2**31 - 1)
+        _number("max_size_fraction", self.max_size_fraction, 1e-9, 1e6)
 
 
 @dataclass(frozen=True)
@@ -62,11 +231,47 @@ class OverlapOptions:
 
     def __post_init__(self) -> None:
         wanted = ("smaller", "larger", "first", "last")
-        check(self.contested_to in wanted, "contested_to", self.contested_to, f"one of {', '.join(wanted)}")
-        check(self.min_size >= 0, "min_size", self.min_size, "a whole number of pixels")
+        if self.contested_to not in wanted:
+            raise OptionError(f"contested_to is {self.contested_to!r}; wanted one of {', '.join(wanted)}")
+        _whole("min_size", self.min_size, 0, 2**31 - 1)
 
 
-def check(right: bool, name: str, value: object, wanted: str) -> None:
-    """Raise an `OptionError` that names the option, what it was and what was wanted, unless it is right."""
-    if not right:
-        raise OptionError(f"{name} is {value!r}; wanted {wanted}")
+def _known_fields(cls: type, values: object, what: str) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise OptionError(f"the {what} is {_short(values)}; wanted names and values")
+    unknown = sorted(str(name) for name in set(values) - {item.name for item in fields(cls)})
+    if unknown:
+        raise OptionError(f"the {what} has the unknown field {unknown[0]!r}; was it written by a newer flowseg?")
+    return dict(values)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _tuple(name: str, value: object) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise OptionError(f"{name} is {_short(value)}; wanted a list")
+    return tuple(value)
+
+
+def _whole(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) <= high:
+        raise OptionError(f"{name} is {_short(value)}; wanted a whole number from {low} to {high}")
+
+
+def _number(name: str, value: object, low: float, high: float) -> None:
+    right = isinstance(value, Real) and not isinstance(value, bool)
+    if not right or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
+        raise OptionError(f"{name} is {_short(value)}; wanted a number from {low:g} to {high:g}")
+
+
+def _flag(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise OptionError(f"{name} is {_short(value)}; wanted true or false")
+
+
+def _text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise OptionError(f"{name} is {_short(value)}; wanted text")

@@ -1,0 +1,241 @@
+"""The residual style U-Net of Cellpose 1 to 3, read from top to bottom.
+
+An image goes down four levels; the mean of the deepest features is the image's *style*, a unit vector; the features
+come back up, each level meeting those of its own size from the way down, and the style shifting every channel.
+Parameter names are those of Cellpose's state dicts, so a checkpoint of Cellpose loads with every tensor used.
+
+Shapes below are for an image batch (N, C, H, W) and the usual widths (32, 64, 128, 256); s is the level's scale 2^n.
+"""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from flowseg.errors import InputError
+from flowseg.options import Architecture
+
+FLOW_SCALE = 5.0
+"""The network gives flows this many times longer than unit vectors (Cellpose trains it so)."""
+
+
+class NetworkOutput(NamedTuple):
+    """What the network gives for a batch of images.
+
+    Attributes
+    ----------
+    output
+        (N, 3, H, W): flow along y and along x, `FLOW_SCALE` times a unit vector, and the logit of cell probability.
+    style
+        (N, 256): style of each image, a unit vector; measured on these images, whatever style the decoder was given.
+    """
+
+    output: Tensor
+    style: Tensor
+
+
+def convolution(channels: int, width: int, kernel: int) -> nn.Sequential:
+    """Normalise, cut at zero, convolve: (N, channels, h, w) -> (N, width, h, w)."""
+    return nn.Sequential(
+        nn.BatchNorm2d(channels, eps=1e-5, momentum=0.05),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(channels, width, kernel, padding=kernel // 2),
+    )
+
+
+def projection(channels: int, width: int) -> nn.Sequential:
+    """Change the number of channels on the way around a block: (N, channels, h, w) -> (N, width, h, w)."""
+    return nn.Sequential(nn.BatchNorm2d(channels, eps=1e-5, momentum=0.05), nn.Conv2d(channels, width, 1))
+
+
+def named(prefix: str, modules: list[nn.Module]) -> nn.Sequential:
+    """Hold modules under the names prefix_0, prefix_1, ..., as Cellpose's state dicts have them."""
+    return nn.Sequential(OrderedDict((f"{prefix}_{number}", module) for number, module in enumerate(modules)))
+
+
+class Down(nn.Module):
+    """One level of the way down: (N, channels, H/s, W/s) -> (N, width, H/s, W/s)."""
+
+    def __init__(self, channels: int, width: int, kernel: int, residual: bool) -> None:
+        super().__init__()
+        count = 4 if residual else 2
+        inputs = [channels] + [width] * (count - 1)
+        self.conv = named("conv", [convolution(ins, width, kernel) for ins in inputs])
+        self.proj = projection(channels, width) if residual else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the block; shapes as above."""
+        inner = self.conv[1](self.conv[0](x))
+        if self.proj is None:
+            return inner  # type: ignore[no-any-return]
+        x = self.proj(x) + inner
+        return x + self.conv[3](self.conv[2](x))  # type: ignore[no-any-return]
+
+
+class StyledConvolution(nn.Module):
+    """A convolution whose input channels are first shifted by what the style says."""
+
+    def __init__(self, channels: int, width: int, style: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = convolution(channels, width, kernel)
+        self.full = nn.Linear(style, channels)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """Shift and convolve; style is (N or 1, 256)."""
+        shift = self.full(style)[:, :, None, None]  # (N or 1, channels, 1, 1)
+        return self.conv(x + shift)  # type: ignore[no-any-return]
+
+
+class Up(nn.Module):
+    """One level of the way up: (N, channels, H/s, W/s) and the skip (N, width, H/s, W/s) -> (N, width, H/s, W/s)."""
+
+    def __init__(self, channels: int, width: int, shape: Architecture) -> None:
+        super().__init__()
+        style, kernel = shape.widths[-1], shape.kernel
+        self.concatenation = shape.concatenation
+        joined = 2 * width if shape.concatenation else width
+        blocks: list[nn.Module] = [convolution(channels, width, kernel)]
+        blocks.append(StyledConvolution(joined, width, style, kernel))
+        if shape.residual:
+            blocks += [StyledConvolution(width, width, style, kernel) for _ in range(2)]
+        self.conv = named("conv", blocks)
+        self.proj = projection(channels, width) if shape.residual else None
+
+    def forward(self, x: Tensor, skip: Tensor, style: Tensor) -> Tensor:
+        """Join, shift and convolve; style is (N or 1, 256)."""
+        inner = self.conv[0](x)
+        inner = torch.cat((skip, inner), dim=1) if self.concatenation else inner + skip
+        inner = self.conv[1](inner, style)
+        if self.proj is None:
+            return inner  # type: ignore[no-any-return]
+        x = self.proj(x) + inner
+        return x + self.conv[3](self.conv[2](x, style), style)  # type: ignore[no-any-return]
+
+
+class Encoder(nn.Module):
+    """The way down: (N, C, H, W) -> [(N, 32, H, W), (N, 64, H/2, W/2), (N, 128, H/4, W/4), (N, 256, H/8, W/8)]."""
+
+    def __init__(self, shape: Architecture) -> None:
+        super().__init__()
+        inputs = (shape.channels, *shape.widths[:-1])
+        levels: list[nn.Module] = [
+            Down(ins, width, shape.kernel, shape.residual) for ins, width in zip(inputs, shape.widths, strict=True)
+        ]
+        self.down = named("res_down" if shape.residual else "conv_down", levels)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the features of every level, full resolution first."""
+        features: list[Tensor] = []
+        for level, block in enumerate(self.down):
+            x = block(x if level == 0 else functional.max_pool2d(x, 2))
+            features.append(x)
+        return features
+
+
+class Decoder(nn.Module):
+    """The way up: the encoder's features and a style (N or 1, 256) -> (N, 32, H, W)."""
+
+    def __init__(self, shape: Architecture) -> None:
+        super().__init__()
+        inputs = (*shape.widths[1:], shape.widths[-1])  # the deepest level is fed its own features
+        levels: list[nn.Module] = [Up(ins, width, shape) for ins, width in zip(inputs, shape.widths, strict=True)]
+        self.up = named("res_up" if shape.residual else "conv_up", levels)
+
+    def forward(self, features: list[Tensor], style: Tensor) -> Tensor:
+        """Climb from the deepest features to full resolution."""
+        x = self.up[-1](features[-1], features[-1], style)
+        for level in range(len(self.up) - 2, -1, -1):
+            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = self.up[level](x, features[level], style)
+        return x  # type: ignore[no-any-return]
+
+
+def unit_style(pooled: Tensor) -> Tensor:
+    """Scale mean features (N, 256) to unit length: the style vector. All zeros stay zeros."""
+    return functional.normalize(pooled, dim=1)
+
+
+class Network(nn.Module):
+    """The residual style U-Net.
+
+    Sides of the image are multiples of ``architecture.stride`` (8 for four levels). Others raise `InputError`;
+    Cellpose's network fails there too, so callers pad (Cellpose pads to multiples of 16).
+
+    Parameters
+    ----------
+    architecture
+        Widths, channels and options; the default is that of every model published with Cellpose 1 to 3.
+
+    Examples
+    --------
+    >>> network = Network(Architecture(widths=(4, 8))).eval()
+    >>> with torch.no_grad():
+    ...     result = network(torch.zeros(1, 2, 16, 24))
+    >>> tuple(result.output.shape), tuple(result.style.shape)
+    ((1, 3, 16, 24), (1, 8))
+    """
+
+    diam_mean: Tensor
+    diam_labels: Tensor
+
+    def __init__(self, architecture: Architecture | None = None) -> None:
+        super().__init__()
+        self.architecture = shape = architecture or Architecture()
+        self.downsample = Encoder(shape)
+        self.upsample = Decoder(shape)
+        self.output = convolution(shape.widths[0], shape.outputs, 1)
+        # Not used by the network: Cellpose keeps these two diameters (pixels) among the weights.
+        self.register_buffer("diam_mean", torch.full((1,), 30.0))
+        self.register_buffer("diam_labels", torch.full((1,), 30.0))
+
+    def forward(self, images: Tensor, style: Tensor | None = None) -> NetworkOutput:
+        """Run the network.
+
+        Parameters
+        ----------
+        images
+            (N, C, H, W) floats, normalised; H and W multiples of ``architecture.stride``.
+        style
+            (N, 256) or (1, 256): the style that the decoder is given, such as one of the whole image for all of its
+            tiles. None: each image's own.
+        """
+        self._check(images, style)
+        features = self.downsample(images)
+        measured = unit_style(features[-1].mean(dim=(2, 3)))  # (N, 256)
+        used = measured if style is None else style
+        if not self.architecture.style:
+            used = torch.zeros_like(measured)
+        x = self.upsample(features, used)  # (N, 32, H, W)
+        return NetworkOutput(self.output(x), measured)  # (N, 3, H, W), (N, 256)
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """Return the mean of the deepest features of each image, (N, 256): its style before it is made a unit vector.
+
+        Means of tiles of equal size average to the mean of the whole; `unit_style` of that is the whole image's style.
+        """
+        self._check(images, None)
+        features: list[Tensor] = self.downsample(images)
+        return features[-1].mean(dim=(2, 3))
+
+    def _check(self, images: Tensor, style: Tensor | None) -> None:
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():  # type: ignore[attr-defined,no-untyped-call]
+            return  # a converter follows operations, not checks
+        self._check_images(images)
+        if style is not None:
+            width = self.architecture.widths[-1]
+            if style.ndim != 2 or style.shape[0] not in (1, len(images)) or style.shape[1] != width:
+                raise InputError(
+                    f"style has shape {tuple(style.shape)}; wanted ({len(images)}, {width}) or (1, {width})"
+                )
+
+    def _check_images(self, images: Tensor) -> None:
+        channels, stride = self.architecture.channels, self.architecture.stride
+        if images.ndim != 4 or images.shape[1] != channels:
+            raise InputError(f"images have shape {tuple(images.shape)}; wanted (images, {channels}, height, width)")
+        if not images.is_floating_point():
+            raise InputError(f"images have type {images.dtype}; wanted floating point, normalised")
+        height, width = images.shape[2:]
+        if height % stride or width % stride or not height or not width:
+            raise InputError(f"images are {height} x {width} pixels; wanted sides that are multiples of {stride}: pad")
