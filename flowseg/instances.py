@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from flowseg import arrays, threads
 from flowseg.errors import InputError
+from flowseg.kernels import runs
 
 Int64s = npt.NDArray[np.int64]
 
@@ -99,7 +100,7 @@ class Instances:
             raise InputError(
                 f"instances {overlap.first + 1} and {overlap.second + 1} (counted from 1) both hold the pixel "
                 f"{overlap.pixel} (row, column); wanted instances that do not overlap: "
-                "make them so with labels.resolve_overlaps"
+                "make them so with overlaps.resolve_overlaps"
             )
         return labels
 
@@ -115,8 +116,6 @@ class Instances:
         >>> Instances.from_labels([[1, 1], [0, 0], [0, 2]]).transposed().to_labels().tolist()
         [[1, 0, 0], [1, 0, 2]]
         """
-        from flowseg.kernels import runs
-
         height, width = self.shape
         segments, bounds = runs.split_at_line_ends(self.starts, self.lengths, self.offsets, width)
         return Instances((width, height), *runs.transpose(segments, bounds, width, height))
@@ -135,8 +134,6 @@ class Instances:
         return mask
 
     def _painted(self) -> "tuple[arrays.Labels, Overlap | None]":
-        from flowseg.kernels import runs
-
         labels = np.zeros(self.shape, np.int32)
         first, second, pixel = map(int, runs.paint(self.starts, self.lengths, self.offsets, labels.ravel()))
         if first < 0:
@@ -167,8 +164,6 @@ def from_labels(labels: npt.ArrayLike) -> LabelInstances:
     >>> from_labels([[0, 7, 7], [3, 0, 7]]).values.tolist()
     [3, 7]
     """
-    from flowseg.kernels import runs
-
     image, values = arrays.as_labels(labels)
     # A view that is always read-only: kernels are compiled once, whatever the caller's array allows.
     flat = image.ravel().view()
@@ -212,8 +207,6 @@ def _scanned(flat: arrays.Labels) -> tuple[Int64s, Int64s]:
 
 
 def _scanned_range(flat: arrays.Labels, start: int, stop: int) -> tuple[Int64s, Int64s]:
-    from flowseg.kernels import runs
-
     room = (stop - start) // 16 + 64  # cells have long runs; noise is scanned again with the room it needs
     while True:
         starts, lengths = np.empty(room, np.int64), np.empty(room, np.int64)
