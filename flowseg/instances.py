@@ -32,7 +32,7 @@ class Instances:
     offsets
         (n + 1,) int64: the runs of instance k are ``offsets[k]:offsets[k + 1]``, ascending and apart.
 
-    The arrays are read-only; building one by hand checks them.
+    The arrays are read-only, so that what was checked when it was built stays right.
 
     Examples
     --------
@@ -165,9 +165,7 @@ def from_labels(labels: npt.ArrayLike) -> LabelInstances:
     [3, 7]
     """
     image, values = arrays.as_labels(labels)
-    # A view that is always read-only: kernels are compiled once, whatever the caller's array allows.
-    flat = image.ravel().view()
-    flat.flags.writeable = False
+    flat = image.ravel()
     starts, lengths = _scanned(flat)
     starts, lengths, bounds = runs.group(flat, starts, lengths, len(values) - 1)
     present = np.flatnonzero(np.diff(bounds))

@@ -129,14 +129,17 @@ def transpose(segments: Int64s, bounds: Int64s, width: int, height: int) -> tupl
     ``width`` is the length of a line and ``height`` the number of lines, of the image before it is transposed.
     """
     cursors = np.zeros((2, width), np.int64)
-    total = 0
-    for instance in range(bounds.size - 1):
-        total += _count_across(segments, bounds[instance], bounds[instance + 1], cursors)
-    runs = np.empty((2, total), np.int64)
+    runs = np.empty((2, 2 * segments.shape[1] + width), np.int64)
     offsets = np.zeros(bounds.size, np.int64)
     made = 0
     for instance in range(bounds.size - 1):
-        made = _transpose_one(segments, bounds[instance], bounds[instance + 1], height, cursors, runs, made)
+        first, stop = bounds[instance], bounds[instance + 1]
+        room = made + _count_across(segments, first, stop, cursors)
+        if room > runs.shape[1]:
+            larger = np.empty((2, 2 * room), np.int64)
+            larger[:, :made] = runs[:, :made]
+            runs = larger
+        made = _transpose_one(segments, first, stop, height, cursors, runs, made)
         offsets[instance + 1] = made
     return runs[0, :made].copy(), runs[1, :made].copy(), offsets
 
@@ -154,8 +157,7 @@ def _count_across(segments: Int64s, first: int, stop: int, cursors: Int64s) -> i
 def _transpose_one(
     segments: Int64s, first: int, stop: int, height: int, cursors: Int64s, runs: Int64s, made: int
 ) -> int:
-    """Write the runs across of one instance to ``runs`` from ``made`` on; return where the next instance's start."""
-    _count_across(segments, first, stop, cursors)
+    """Write the runs across of one instance, counted in ``cursors``, from ``made`` on; return where the next start."""
     low, high = _extent(segments, first, stop)
     total = made
     for position in range(low, high):

@@ -14,8 +14,6 @@ LINES = hnp.arrays(np.int32, st.integers(0, 60), elements=st.sampled_from([0, 0,
 
 
 def scanned(labels: Any, first: int, stop: int, room: int = 100) -> tuple[int, Any]:
-    labels = labels.view()
-    labels.flags.writeable = False
     starts, lengths = np.zeros(room, np.int64), np.zeros(room, np.int64)
     found = runs.scan(labels, first, stop, starts, lengths)
     return found, list(zip(starts[:found].tolist(), lengths[:found].tolist(), strict=True))
