@@ -236,6 +236,94 @@ class OverlapOptions:
         _whole("min_size", self.min_size, 0, 2**31 - 1)
 
 
+@dataclass(frozen=True)
+class NormalisationOptions:
+    """How the intensities of an image are scaled for a network.
+
+    Attributes
+    ----------
+    percentiles
+        Of each channel, those that become 0 and 1.
+    tile
+        Side in pixels of blocks that have their own percentiles, for unevenly lit images; 0: one for the whole image.
+    invert
+        Turn dark into bright afterwards.
+    """
+
+    percentiles: tuple[float, float] = (1.0, 99.0)
+    tile: int = 0
+    invert: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "percentiles", _tuple("percentiles", self.percentiles))
+        if len(self.percentiles) != 2 or not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise OptionError(f"percentiles are {self.percentiles}; wanted a low and a high one from 0 to 100")
+        _whole("tile", self.tile, 0, 2**20)
+        _flag("invert", self.invert)
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """How an image is segmented; None stands for what the model's file says, or else the default.
+
+    Attributes
+    ----------
+    diameter
+        Diameter of the cells in pixels; None: estimated.
+    channels
+        Channels for the network, by number from 0 or by name; None: see `flowseg.images.choose`.
+    tile, overlap
+        Side of tiles cut as Cellpose does, and the part that they share; None: as few tiles as can be.
+    tta
+        Predict the image in eight positions and take the mean: eight times the work, a little better.
+    cellprob_threshold, flow_threshold, min_size
+        See `MaskOptions`.
+    niter
+        Steps that pixels follow flows for; None: 200 at the network's own scale.
+    max_size_fraction
+        Instances over this part of the image are dropped.
+    normalisation
+        How intensities are scaled.
+    """
+
+    diameter: float | None = None
+    channels: tuple[int | str, ...] | None = None
+    tile: int | None = None
+    overlap: float = 0.1
+    tta: bool = False
+    cellprob_threshold: float | None = None
+    flow_threshold: float | None = None
+    min_size: int | None = None
+    niter: int | None = None
+    max_size_fraction: float = 0.4
+    normalisation: NormalisationOptions = field(default_factory=NormalisationOptions)
+
+    def __post_init__(self) -> None:
+        if self.channels is not None:
+            object.__setattr__(self, "channels", _tuple("channels", self.channels))
+        if self.diameter is not None:
+            _number("diameter", self.diameter, 0.1, 1e5)
+        if self.tile is not None:
+            _whole("tile", self.tile, 16, 2**20)
+        _number("overlap", self.overlap, 0, 0.5)
+        _flag("tta", self.tta)
+        self.masks(ModelConfig(), 1.0)  # checks the thresholds
+
+    def masks(self, config: ModelConfig, scale: float) -> MaskOptions:
+        """Return how instances are made: what is set here, else what the model says, at this scale of the network."""
+
+        def first(mine: Any, models: Any) -> Any:
+            return models if mine is None else mine
+
+        return MaskOptions(
+            first(self.cellprob_threshold, config.cellprob_threshold),
+            first(self.flow_threshold, config.flow_threshold),
+            first(self.niter, max(1, int(200 / scale))),
+            first(self.min_size, config.min_size),
+            self.max_size_fraction,
+        )
+
+
 def _known_fields(cls: type, values: object, what: str) -> dict[str, Any]:
     if not isinstance(values, Mapping):
         raise OptionError(f"the {what} is {_short(values)}; wanted names and values")

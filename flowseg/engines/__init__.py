@@ -1,0 +1,94 @@
+"""Engines run a network on batches of tiles; all of them have the same few methods."""
+
+import importlib.util
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from flowseg.arrays import Floats
+from flowseg.errors import OptionError
+from flowseg.options import Architecture
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Batch(NamedTuple):
+    """What a network gives for a batch of tiles: maps (N, outputs, H, W) and styles (N, S), both float32."""
+
+    maps: Floats
+    styles: Floats
+
+
+class Engine(Protocol):
+    """Runs one network on one device in one precision."""
+
+    name: str
+    device: str
+    precision: str
+    batch_pixels: int  # pixels of tiles that are best run at once
+
+    def run(self, tiles: Floats, style: Floats | None = None) -> Batch:
+        """Run the network on tiles (N, C, H, W), each with its own style or all with the one given, (S,)."""
+        ...
+
+    def styles(self, tiles: Floats) -> Floats:
+        """Return the mean deepest features (N, S) of tiles; their mean, scaled to 1, is the style of them all."""
+        ...
+
+
+class Choice(NamedTuple):
+    """An engine, where it runs and in which precision, and why it was chosen."""
+
+    engine: str
+    device: str
+    precision: str
+    why: str
+
+
+def choose(device: str = "auto", precision: str = "auto") -> Choice:
+    """Choose the fastest engine that this machine has and that keeps the masks."""
+    if precision not in ("auto", "fp32", "bf16", "fp16"):
+        raise OptionError(f"precision is {precision!r}; wanted auto, fp32, bf16 or fp16")
+    if device == "auto":
+        device = _fastest_device()
+    if device == "cpu":
+        return _choose_for_processor(precision)
+    fast = "fp32" if device == "mps" else "bf16"
+    return Choice("torch", device, fast if precision == "auto" else precision, "a GPU runs the network through torch")
+
+
+def _fastest_device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _choose_for_processor(precision: str) -> Choice:
+    if precision == "fp16":
+        raise OptionError("precision is 'fp16', which no processor computes in; wanted auto, fp32 or bf16 on the cpu")
+    if importlib.util.find_spec("openvino") is None:
+        why = 'torch alone: pip install "flowseg[cpu]" makes the network about four times as fast'
+        return Choice("torch", "cpu", "fp32" if precision == "auto" else precision, why)
+    if precision != "auto":
+        return Choice("openvino", "cpu", precision, "OpenVINO, in the precision asked for")
+    from flowseg.engines.openvino_engine import has_fast_bfloat16
+
+    if has_fast_bfloat16():
+        return Choice("openvino", "cpu", "bf16", "OpenVINO; the processor computes bfloat16 faster than float32")
+    return Choice("openvino", "cpu", "fp32", "OpenVINO; the processor has no fast bfloat16")
+
+
+def start(
+    architecture: Architecture, weights: "Mapping[str, torch.Tensor]", device: str = "auto", precision: str = "auto"
+) -> Engine:
+    """Start the engine that `choose` chooses on a network."""
+    chosen = choose(device, precision)
+    if chosen.engine == "openvino":
+        from flowseg.engines.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(architecture, weights, chosen.precision)
+    from flowseg.engines.torch_engine import TorchEngine
+
+    return TorchEngine(architecture, weights, chosen.precision, chosen.device)

@@ -1,0 +1,171 @@
+"""Run a network on the processor through OpenVINO: the graph is built straight from the weights, without torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flowseg import threads
+from flowseg.arrays import Floats
+from flowseg.engines import Batch
+from flowseg.errors import MissingExtra
+from flowseg.options import Architecture
+
+Weights = Mapping[str, Any]  # arrays or tensors on the processor
+Node = Any  # openvino's nodes are untyped
+
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+
+
+def has_fast_bfloat16() -> bool:
+    """Tell whether this processor computes in bfloat16 faster than in float32."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _core() -> Any:
+    try:
+        import openvino
+    except ImportError:
+        raise MissingExtra("openvino", extra="cpu") from None
+    return openvino.Core()
+
+
+class OpenVinoEngine:
+    """See `flowseg.engines.Engine`."""
+
+    name = "openvino"
+    device = "cpu"
+    batch_pixels = 2**17  # more at once takes memory and brings nothing
+
+    def __init__(self, architecture: Architecture, weights: Weights, precision: str = "fp32") -> None:
+        self.precision = precision
+        self._core = _core()
+        self._graph = _Graph(architecture, weights)
+        self._compiled: dict[str, Any] = {}
+
+    def run(self, tiles: Floats, style: Floats | None = None) -> Batch:
+        """Run the network on tiles (N, C, H, W), each with its own style or all with the one given, (S,)."""
+        if style is None:
+            maps, styles = self._infer("own", tiles)
+            return Batch(maps, styles)
+        (maps,) = self._infer("given", tiles, np.ascontiguousarray(style[None], np.float32))
+        return Batch(maps, np.broadcast_to(style, (len(tiles), len(style))))
+
+    def styles(self, tiles: Floats) -> Floats:
+        """Return the mean deepest features (N, S) of tiles."""
+        (pooled,) = self._infer("pooled", tiles)
+        return pooled
+
+    def _infer(self, which: str, *inputs: Floats) -> list[Floats]:
+        if which not in self._compiled:
+            settings = {
+                "INFERENCE_PRECISION_HINT": _PRECISIONS[self.precision],
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_NUM_THREADS": threads.count(),
+            }
+            compiled = self._core.compile_model(self._graph.model(which), "CPU", settings)
+            self._compiled[which] = compiled.create_infer_request()
+        results = self._compiled[which].infer(list(map(np.ascontiguousarray, inputs)), share_inputs=True)
+        return [np.asarray(value, np.float32) for value in results.values()]
+
+
+class _Graph:
+    """The network of `flowseg.network` written in OpenVINO's operations; names are those of its state dict."""
+
+    def __init__(self, architecture: Architecture, weights: Weights) -> None:
+        import openvino.opset13 as ops
+
+        self.ops = ops
+        self.shape = architecture
+        self.weights = weights
+
+    def model(self, which: str) -> Any:
+        """Return the model that gives maps with each tile's ``own`` style, with a ``given`` one, or styles alone."""
+        import openvino
+
+        image = self.ops.parameter([-1, self.shape.channels, -1, -1], np.float32, name="image")
+        features = self._encode(image)
+        pooled = self.ops.reduce_mean(features[-1], np.array([2, 3]), keep_dims=False)
+        if which == "pooled":
+            return openvino.Model([pooled], [image], which)
+        if which == "given":
+            style = self.ops.parameter([1, self.shape.widths[-1]], np.float32, name="style")
+            return openvino.Model([self._decode(features, style)], [image, style], which)
+        style = self.ops.normalize_l2(pooled, np.array([1]), eps=1e-24, eps_mode="max")
+        return openvino.Model([self._decode(features, style), style], [image], which)
+
+    def _encode(self, x: Node) -> list[Node]:
+        features: list[Node] = []
+        for level in range(len(self.shape.widths)):
+            if level > 0:
+                x = self.ops.max_pool(x, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2], "floor").output(0)
+            x = self._down(x, f"downsample.down.{'res' if self.shape.residual else 'conv'}_down_{level}")
+            features.append(x)
+        return features
+
+    def _down(self, x: Node, name: str) -> Node:
+        inner = self._convolution(self._convolution(x, f"{name}.conv.conv_0"), f"{name}.conv.conv_1")
+        if not self.shape.residual:
+            return inner
+        x = self.ops.add(self._projection(x, f"{name}.proj"), inner)
+        inner = self._convolution(self._convolution(x, f"{name}.conv.conv_2"), f"{name}.conv.conv_3")
+        return self.ops.add(x, inner)
+
+    def _decode(self, features: list[Node], style: Node) -> Node:
+        if not self.shape.style:
+            style = self.ops.multiply(style, np.float32(0))
+        x = features[-1]
+        for level in reversed(range(len(features))):
+            if level < len(features) - 1:
+                x = self._twice_as_large(x)
+            x = self._up(
+                x, features[level], style, f"upsample.up.{'res' if self.shape.residual else 'conv'}_up_{level}"
+            )
+        return self._convolution(x, "output")
+
+    def _up(self, x: Node, skip: Node, style: Node, name: str) -> Node:
+        inner = self._convolution(x, f"{name}.conv.conv_0")
+        inner = self.ops.concat([skip, inner], 1) if self.shape.concatenation else self.ops.add(inner, skip)
+        inner = self._styled(inner, style, f"{name}.conv.conv_1")
+        if not self.shape.residual:
+            return inner
+        x = self.ops.add(self._projection(x, f"{name}.proj"), inner)
+        inner = self._styled(x, style, f"{name}.conv.conv_2")
+        return self.ops.add(x, self._styled(inner, style, f"{name}.conv.conv_3"))
+
+    def _styled(self, x: Node, style: Node, name: str) -> Node:
+        shift = self.ops.matmul(style, self._weight(f"{name}.full.weight"), False, True)
+        shift = self.ops.add(shift, self._weight(f"{name}.full.bias")[None])
+        shift = self.ops.unsqueeze(self.ops.unsqueeze(shift, np.array(2)), np.array(3))
+        return self._convolution(self.ops.add(x, shift), f"{name}.conv")
+
+    def _convolution(self, x: Node, name: str) -> Node:
+        return self._convolve(self.ops.relu(self._normalise(x, f"{name}.0")), f"{name}.2")
+
+    def _projection(self, x: Node, name: str) -> Node:
+        return self._convolve(self._normalise(x, f"{name}.0"), f"{name}.1")
+
+    def _normalise(self, x: Node, name: str) -> Node:
+        """Batch normalisation with its running statistics: one factor and one shift a channel."""
+        variance = self._weight(f"{name}.running_var").astype(np.float64)
+        factor = self._weight(f"{name}.weight") / np.sqrt(variance + 1e-5)
+        shift = self._weight(f"{name}.bias") - self._weight(f"{name}.running_mean") * factor
+        per_channel = (1, -1, 1, 1)
+        scaled = self.ops.multiply(x, factor.astype(np.float32).reshape(per_channel))
+        return self.ops.add(scaled, shift.astype(np.float32).reshape(per_channel))
+
+    def _convolve(self, x: Node, name: str) -> Node:
+        weight = self._weight(f"{name}.weight")
+        pad = [side // 2 for side in weight.shape[2:]]
+        result = self.ops.convolution(x, weight, [1, 1], pad, pad, [1, 1])
+        return self.ops.add(result, self._weight(f"{name}.bias").reshape(1, -1, 1, 1))
+
+    def _twice_as_large(self, x: Node) -> Node:
+        scales, axes = np.array([2, 2], np.float32), np.array([2, 3])
+        return self.ops.interpolate(
+            x, scales, "nearest", "scales", axes=axes, coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+        )
+
+    def _weight(self, name: str) -> npt.NDArray[np.float32]:
+        return np.ascontiguousarray(self.weights[name], np.float32)

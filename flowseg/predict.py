@@ -1,0 +1,189 @@
+"""An image to a flow field and a map of cell probability: resized, in tiles, turned, by one network or several."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from flowseg import images, tiles
+from flowseg.arrays import Floats
+from flowseg.engines import Engine
+from flowseg.errors import InputError
+
+_OUTPUTS = 3  # maps: dy, dx, probability
+_MULTIPLE = 16  # sides that the network is given are multiples of this
+_MARGIN = 8  # pixels of nothing around the image, at least
+_LARGEST = 1104  # side of the largest tile, where tiles are not asked for
+_OVERLAP = 128  # pixels that such tiles share: a third of it is as far as what a network sees matters
+_STYLE_TILES = 4  # tiles, at least, that the style of an image in tiles is measured on, or this part of them all
+_STYLE_PART = 8
+_FLOW_SCALE = 5.0  # a network gives flows this many times longer than unit vectors
+
+
+@dataclass(frozen=True)
+class How:
+    """How an image is predicted.
+
+    Attributes
+    ----------
+    scale
+        Factor by which the image is resized for the network.
+    tile
+        Side of tiles, as Cellpose cuts them, each with its own style. None: the fewest tiles, with one style for the
+        whole image, so that no seam shows.
+    overlap
+        Part of such a tile that it shares with its neighbours.
+    tta
+        Predict the image in all eight positions (turned and mirrored) and take the mean.
+    """
+
+    scale: float = 1.0
+    tile: int | None = None
+    overlap: float = 0.1
+    tta: bool = False
+
+
+class Prediction(NamedTuple):
+    """What the networks say about an image.
+
+    Attributes
+    ----------
+    flows
+        (2, H, W) float32: (dy, dx), unit vectors inside cells.
+    cellprob
+        (H, W) float32: logit of cell probability.
+    style
+        (S,) float32: style of the image, as the first network sees it.
+    """
+
+    flows: Floats
+    cellprob: Floats
+    style: Floats
+
+
+def predict(engines: Sequence[Engine], planes: Floats, how: How) -> Prediction:
+    """Run networks on one image and average what they say.
+
+    Parameters
+    ----------
+    engines
+        One or more networks that take the same channels.
+    planes
+        (C, H, W) float32, normalised.
+    """
+    height, width = planes.shape[1:]
+    if height == 0 or width == 0:
+        raise InputError(f"the image has shape {planes.shape}; wanted at least one pixel")
+    size = (max(1, int(height * how.scale)), max(1, int(width * how.scale)))
+    resized = planes if size == (height, width) else images.resize(planes, size)
+    maps, style = _mean_of_positions(engines, resized, how)
+    if size != (height, width):
+        maps = images.resize(maps, (height, width))
+    maps[:2] /= _FLOW_SCALE
+    return Prediction(maps[:2], maps[2], style)
+
+
+def _mean_of_positions(engines: Sequence[Engine], planes: Floats, how: How) -> tuple[Floats, Floats]:
+    """Predict the image in one or all eight positions with every network; return the mean, and the first style."""
+    total, style, count = None, None, 0
+    for turns, mirrored in _positions(how.tta):
+        placed = np.ascontiguousarray(_placed(planes, turns, mirrored))
+        for engine in engines:
+            maps, its_style = _in_tiles(engine, placed, how)
+            maps = _placed_back(maps, turns, mirrored)
+            total = maps if total is None else total + maps
+            style = its_style if style is None else style
+            count += 1
+    assert total is not None
+    assert style is not None
+    return np.ascontiguousarray(total if count == 1 else total / np.float32(count)), style
+
+
+def _positions(all_eight: bool) -> Iterator[tuple[int, bool]]:
+    return ((turns, mirrored) for turns in range(4 if all_eight else 1) for mirrored in (False, True)[: 1 + all_eight])
+
+
+def _placed(planes: Floats, turns: int, mirrored: bool) -> Floats:
+    turned = np.rot90(planes, turns, axes=(1, 2))
+    return turned[:, :, ::-1] if mirrored else turned
+
+
+def _placed_back(maps: Floats, turns: int, mirrored: bool) -> Floats:
+    """Put maps (dy, dx, probability) of an image that was placed back, and turn the vectors with them."""
+    if not turns and not mirrored:
+        return maps
+    dy, dx, rest = maps[0], maps[1], list(maps[2:])
+    if mirrored:
+        dy, dx, rest = dy[:, ::-1], -dx[:, ::-1], [each[:, ::-1] for each in rest]
+    for _ in range(turns):
+        dy, dx = np.rot90(dx, -1), -np.rot90(dy, -1)
+        rest = [np.rot90(each, -1) for each in rest]
+    return np.stack([dy, dx, *rest])
+
+
+def _in_tiles(engine: Engine, planes: Floats, how: How) -> tuple[Floats, Floats]:
+    """Predict an image of the network's own size; return maps (outputs, H, W) and the style."""
+    padded, window = _padded(planes)
+    height, width = padded.shape[1:]
+    if how.tile is not None:
+        grid = tiles.fixed_grid(height, width, how.tile, how.overlap)
+    else:
+        grid = tiles.fewest_grid(height, width, _LARGEST, _OVERLAP, _MULTIPLE)
+    style = _whole_style(engine, padded, grid) if how.tile is None and len(grid) > 1 else None
+    soft = tiles.taper(grid.tile_height, grid.tile_width)
+    blend, styles = tiles.Blend(grid, _OUTPUTS), []
+    for corners in _batches(grid, engine.batch_pixels):
+        batch = engine.run(_cut(padded, grid, corners), style)
+        for (row, column), maps in zip(corners, batch.maps, strict=True):
+            weights = soft if how.tile is not None else tiles.inner_weights(grid, row, column, _OVERLAP)
+            blend.add(row, column, maps, weights)
+        styles.append(batch.styles)
+    return blend.result()[(slice(None), *window)], _unit(np.concatenate(styles).sum(axis=0))
+
+
+def _whole_style(engine: Engine, padded: Floats, grid: tiles.Grid) -> Floats:
+    """Measure one style for an image in tiles, on an even choice of them: the same for every tile, so no seams."""
+    corners = list(grid.corners())
+    wanted = min(len(corners), max(_STYLE_TILES, math.ceil(len(corners) / _STYLE_PART)))
+    chosen = [corners[round(place)] for place in np.linspace(0, len(corners) - 1, wanted)]
+    pooled = [engine.styles(_cut(padded, grid, [corner])) for corner in chosen]
+    return _unit(np.concatenate(pooled).mean(axis=0))
+
+
+def _unit(vector: Floats) -> Floats:
+    return np.asarray(vector / max(float(np.sqrt(np.sum(vector.astype(np.float64) ** 2))), 1e-12), np.float32)
+
+
+def _padded(planes: Floats) -> tuple[Floats, tuple[slice, slice]]:
+    """Frame the image with zeros, as Cellpose does; return it and the window that the image is in."""
+    pads, window = [(0, 0)], []
+    for length in planes.shape[1:]:
+        missing = -length % _MULTIPLE
+        before = _MARGIN + missing // 2
+        pads.append((before, _MARGIN + missing - missing // 2))
+        window.append(slice(before, before + length))
+    return np.pad(planes, pads), (window[0], window[1])
+
+
+def _batches(grid: tiles.Grid, pixels: int) -> Iterator[list[tuple[int, int]]]:
+    corners = list(grid.corners())
+    size = max(1, pixels // (grid.tile_height * grid.tile_width))
+    return (corners[start : start + size] for start in range(0, len(corners), size))
+
+
+def _cut(padded: Floats, grid: tiles.Grid, corners: Sequence[tuple[int, int]]) -> Floats:
+    return np.stack(
+        [padded[:, row : row + grid.tile_height, column : column + grid.tile_width] for row, column in corners]
+    )
+
+
+def estimate_bytes(shape: tuple[int, int], how: How, bytes_a_value: int = 4) -> int:
+    """Return about how many bytes an image (height, width) will take at its peak, beside the network's weights."""
+    height, width = (math.ceil(side * how.scale) + 2 * _MULTIPLE for side in shape)
+    tile = how.tile or _LARGEST
+    activations = 160 * bytes_a_value * min(tile, height) * min(tile, width)
+    maps = (2 + 4 + 4) * 4 * height * width
+    original = (2 + 3 + 3 + 2) * 4 * shape[0] * shape[1]
+    return activations + maps + original

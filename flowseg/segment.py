@@ -1,0 +1,215 @@
+"""Segment an image: a model and an image in, a record of what was found out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flowseg import checkpoint, dynamics, engines, images, labels, predict, rle
+from flowseg.arrays import Floats, Labels
+from flowseg.checkpoint import Checkpoint
+from flowseg.engines import Engine
+from flowseg.errors import ModelError, OptionError
+from flowseg.options import SegmentOptions
+
+# A diameter found this many times larger or smaller than the one assumed means another run at the one found.
+_FAR_OFF = 1.3
+_FEW = 3  # instances: their median diameter says nothing
+_RETRIES = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What was found in one image.
+
+    Attributes
+    ----------
+    labels
+        (H, W) int32: 0 is background, 1..n are instances.
+    flows, cellprob
+        (2, H, W) float32 unit vectors (dy, dx) and (H, W) float32 logits, as predicted.
+    diameter
+        Diameter in pixels that the network was run at.
+    masks
+        What each filter took away (see `flowseg.dynamics.Masks`).
+    channels
+        Which channels the network saw, in words.
+    notes
+        What the user should know: nothing found, sizes far off, pixels replaced.
+    """
+
+    labels: Labels
+    flows: Floats
+    cellprob: Floats
+    diameter: float
+    masks: dynamics.Masks
+    channels: str
+    notes: list[str] = field(default_factory=list)
+
+    def to_rle(self, order: rle.Order = "row", start: int = 1) -> dict[int, str]:
+        """Return each instance as a Kaggle string: {label: text}; see `flowseg.rle.encode_labels`."""
+        return rle.encode_labels(self.labels, order, start)
+
+
+class Model:
+    """One network, or an ensemble whose flows are averaged, ready to segment images.
+
+    Made by `load_model`.
+    """
+
+    def __init__(self, checkpoints: Sequence[Checkpoint], networks: Sequence[Engine], names: Sequence[str]) -> None:
+        self._checkpoints = list(checkpoints)
+        self._engines = list(networks)
+        self.names = list(names)
+        self.config = checkpoints[0].config
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the model's file; of an ensemble those of all files, joined."""
+        return "+".join(each.digest for each in self._checkpoints)
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What the model is and what runs it, for logs."""
+        engine = self._engines[0]
+        return {
+            "models": self.names,
+            "digests": [each.digest for each in self._checkpoints],
+            "engine": engine.name,
+            "device": engine.device,
+            "precision": engine.precision,
+        }
+
+    def segment(
+        self, image: npt.ArrayLike, options: SegmentOptions | None = None, *, names: Sequence[str] = (), **settings: Any
+    ) -> Segmentation:
+        """Segment one image.
+
+        Parameters
+        ----------
+        image
+            (H, W), (C, H, W) or (H, W, C) real numbers.
+        options
+            All settings in one record, or
+        **settings
+            some of them by name: ``diameter=17, channels=(1, 0), tta=True`` (see `flowseg.options.SegmentOptions`).
+        names
+            What the image calls its channels, so that they may be chosen by name.
+
+        Returns
+        -------
+        Segmentation
+        """
+        options = _options(options, settings)
+        chosen = images.choose(images.as_planes(image), self.config.architecture.channels, options.channels, names)
+        normalised = images.normalise(chosen.planes, options.normalisation)
+        diameter = options.diameter or self.config.diameter_labels or self.config.diameter_mean
+        prediction, found = self._run(normalised.planes, diameter, options)
+        for _ in range(_RETRIES if options.diameter is None else 0):
+            better = _better_diameter(found.labels, diameter)
+            if better is None:
+                break
+            diameter = better
+            prediction, found = self._run(normalised.planes, diameter, options)
+        notes = _notes(found, normalised, diameter, self.config.diameter_mean)
+        return Segmentation(
+            found.labels, prediction.flows, prediction.cellprob, float(diameter), found, chosen.said, notes
+        )
+
+    def estimate_bytes(self, shape: tuple[int, int], options: SegmentOptions | None = None) -> int:
+        """Return about how many bytes an image (height, width) takes at its peak, beside the model."""
+        options = options or SegmentOptions()
+        diameter = options.diameter or self.config.diameter_labels or self.config.diameter_mean
+        bytes_a_value = 4 if self._engines[0].precision == "fp32" else 2
+        return predict.estimate_bytes(shape, self._how(diameter, options), bytes_a_value)
+
+    def _run(
+        self, planes: Floats, diameter: float, options: SegmentOptions
+    ) -> tuple[predict.Prediction, dynamics.Masks]:
+        how = self._how(diameter, options)
+        prediction = predict.predict(self._engines, planes, how)
+        found = dynamics.find_masks(prediction.flows, prediction.cellprob, options.masks(self.config, how.scale))
+        return prediction, found
+
+    def _how(self, diameter: float, options: SegmentOptions) -> predict.How:
+        return predict.How(self.config.diameter_mean / diameter, options.tile, options.overlap, options.tta)
+
+
+def load_model(name: str | Sequence[str] = "nuclei", *, device: str = "auto", precision: str = "auto") -> Model:
+    """Load a model, or several as an ensemble.
+
+    Parameters
+    ----------
+    name
+        Path of a model file of flowseg or of Cellpose 1 to 3, or a list of them.
+    device
+        "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
+    precision
+        "auto" (the fastest that keeps the masks), "fp32", "bf16" or "fp16".
+    """
+    names = [name] if isinstance(name, str) else [str(each) for each in name]
+    if not names:
+        raise OptionError("no model was named; wanted at least one")
+    checkpoints = [checkpoint.read(each) for each in names]
+    for each, its_name in zip(checkpoints, names, strict=True):
+        each.require_segmentation()
+        if each.config.architecture.channels != checkpoints[0].config.architecture.channels:
+            raise ModelError(f"{its_name} takes another number of channels than {names[0]}: no ensemble")
+        if each.config.diameter_mean != checkpoints[0].config.diameter_mean:
+            raise ModelError(f"{its_name} wants cells of another diameter than {names[0]}: no ensemble")
+    networks = [engines.start(each.config.architecture, each.weights, device, precision) for each in checkpoints]
+    return Model(checkpoints, networks, names)
+
+
+def _options(options: SegmentOptions | None, settings: dict[str, Any]) -> SegmentOptions:
+    if not settings:
+        return options or SegmentOptions()
+    known = SegmentOptions.__dataclass_fields__
+    wrong = next((name for name in settings if name not in known), None)
+    if wrong is not None:
+        raise OptionError(f"there is no option {wrong!r}; there are {', '.join(known)}")
+    return replace(options or SegmentOptions(), **settings)
+
+
+def _better_diameter(found: Labels, diameter: float) -> float | None:
+    """Return the median diameter of what was found, if it is far from the one that was assumed and can be trusted."""
+    diameters = labels.diameters(found)
+    if len(diameters) < _FEW:
+        return None
+    measured = float(np.median(diameters))
+    return measured if max(measured / diameter, diameter / measured) > _FAR_OFF else None
+
+
+def _notes(found: dynamics.Masks, normalised: images.Normalised, diameter: float, trained: float) -> list[str]:
+    """Say, in plain sentences, what the user should know about a result."""
+    notes = []
+    count = int(found.labels.max(initial=0))
+    if normalised.replaced:
+        notes.append(f"{normalised.replaced} pixels were NaN or infinite and were taken as dark")
+    if len(normalised.flat) == len(normalised.planes):
+        notes.append("the image has no contrast: nothing can be found in it")
+    elif found.foreground == 0:
+        notes.append(
+            "no pixel is above the probability threshold: try a lower cellprob_threshold, another channel, "
+            "or invert if the cells are dark"
+        )
+    elif count == 0:
+        notes.append(f"no instance is left of {found.candidates}: {_taken(found)}")
+    elif found.candidates > 2 * count + 10:
+        notes.append(f"of {found.candidates} candidates {count} are left: {_taken(found)}")
+    if not 1 / 4 < trained / diameter < 4:
+        notes.append(
+            f"at a diameter of {diameter:.1f} pixels the image is resized by {trained / diameter:.2f} for the network: "
+            "is the diameter right?"
+        )
+    return notes
+
+
+def _taken(found: dynamics.Masks) -> str:
+    return (
+        f"{found.too_large} were too large (max_size_fraction), {found.inconsistent} had flows that do not agree with "
+        f"their shape (flow_threshold; is the diameter right?), {found.too_small} were too small (min_size)"
+    )

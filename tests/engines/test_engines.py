@@ -1,0 +1,110 @@
+"""Engines give what the network gives, in float32 to rounding and in bfloat16 nearly."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+
+from flowseg import FlowsegError, engines
+from flowseg.engines import Engine
+from flowseg.engines.torch_engine import TorchEngine
+from flowseg.network import Network
+from flowseg.options import Architecture
+
+ARCHITECTURES = [
+    Architecture(widths=(8, 12, 16)),
+    Architecture(),
+    Architecture(widths=(8, 12), channels=1, residual=False, style=False),
+    Architecture(widths=(8, 12), channels=3, concatenation=True, kernel=5),
+]
+NAMES = ["torch"] + (["openvino"] if importlib.util.find_spec("openvino") else [])
+
+
+def some_network(architecture: Architecture, seed: int = 0) -> Network:
+    """Return a network whose normalisation layers have seen something."""
+    torch.manual_seed(seed)
+    network = Network(architecture).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.3)
+    return network
+
+
+def start(name: str, network: Network, precision: str = "fp32") -> Engine:
+    if name == "torch":
+        return TorchEngine(network.architecture, network.state_dict(), precision)
+    from flowseg.engines.openvino_engine import OpenVinoEngine
+
+    return OpenVinoEngine(network.architecture, network.state_dict(), precision)
+
+
+def some_tiles(channels: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(2, channels, *shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_an_engine_gives_what_the_network_gives(name: str, architecture: Architecture) -> None:
+    network = some_network(architecture)
+    engine = start(name, network)
+    for shape in ((32, 48), (64, 16)):
+        tiles = some_tiles(architecture.channels, *shape)
+        with torch.inference_mode():
+            wanted = network(torch.from_numpy(tiles))
+            pooled = network.pooled(torch.from_numpy(tiles))
+        got = engine.run(tiles)
+        np.testing.assert_allclose(got.maps, wanted.output.numpy(), atol=2e-5)
+        np.testing.assert_allclose(got.styles, wanted.style.numpy(), atol=1e-5)
+        np.testing.assert_allclose(engine.styles(tiles), pooled.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_given_style_is_used_for_all_tiles(name: str) -> None:
+    network = some_network(ARCHITECTURES[0])
+    tiles = some_tiles(2, 32, 32)
+    style = np.random.default_rng(1).normal(size=16).astype(np.float32)
+    with torch.inference_mode():
+        wanted = network(torch.from_numpy(tiles), torch.from_numpy(style[None])).output.numpy()
+    got = start(name, network).run(tiles, style)
+    np.testing.assert_allclose(got.maps, wanted, atol=2e-5)
+    assert (got.styles == style).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bfloat16_is_close(name: str) -> None:
+    network = some_network(ARCHITECTURES[1])
+    tiles = some_tiles(2, 64, 64)
+    exact, rough = (start(name, network, precision).run(tiles).maps for precision in ("fp32", "bf16"))
+    assert rough.dtype == np.float32
+    assert np.abs(exact - rough).max() < 0.05 * np.abs(exact).max()
+
+
+def test_the_choice_says_why() -> None:
+    chosen = engines.choose("cpu")
+    assert chosen.engine in NAMES
+    assert chosen.device == "cpu"
+    assert chosen.why
+    assert engines.choose("cpu", "fp32").precision == "fp32"
+
+
+def test_without_openvino_torch_is_chosen_and_the_extra_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    chosen = engines.choose("cpu")
+    assert (chosen.engine, chosen.precision) == ("torch", "fp32")
+    assert 'pip install "flowseg[cpu]"' in chosen.why
+
+
+def test_what_is_not_there_is_refused() -> None:
+    with pytest.raises(FlowsegError, match="precision is 'int8'"):
+        engines.choose("cpu", "int8")
+    with pytest.raises(FlowsegError, match="no processor"):
+        engines.choose("cpu", "fp16")
+    if not torch.cuda.is_available():
+        with pytest.raises(FlowsegError, match="device is 'cuda', but this machine"):
+            engines.start(ARCHITECTURES[0], some_network(ARCHITECTURES[0]).state_dict(), "cuda")
+    with pytest.raises(FlowsegError, match="gpu7"):
+        engines.start(ARCHITECTURES[0], some_network(ARCHITECTURES[0]).state_dict(), "gpu7")
