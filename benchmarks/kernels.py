@@ -4,15 +4,18 @@ Run it where both are installed (the `bench` extra, in an environment of its own
 
     python benchmarks/kernels.py --masks path/to/dsb2018/masks --sizes 512 1024 2048 8192
 
-Ratios are of medians; both sides are timed in turn, after one warm-up. Memory is the peak of the process above what it
-held before the call, less the result.
+Ratios are of medians; both sides are timed in turn, after one warm-up. Memory is measured in a process of its own, in
+which freed memory goes back at once: the peak during a call above what was held before it, less the result.
 """
 
 import argparse
 import datetime
 import gc
+import json
 import os
 import platform
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -21,12 +24,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import tifffile  # noqa: F401 - cellpose logs less when it is there first
 
 from flowseg import __version__, dynamics, flows, metrics, rle
 
 Labels = npt.NDArray[np.int32]
 RESULTS = Path(__file__).parent / "RESULTS.md"
+IMAGES = ("nuclei", "60 px cells")
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,12 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024, 2048])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--peaks", nargs=2, metavar=("IMAGE", "SIDE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    if options.peaks:
+        print(json.dumps(peaks(options.peaks[0], int(options.peaks[1]), options.masks)))
+        return
     rows = [row for side in options.sizes for row in rows_of_side(side, options.masks, options.repeats)]
     rows.append(crop_row(options.masks))
     options.out.write_text(page(rows))
@@ -62,11 +69,13 @@ def main() -> None:
 
 def rows_of_side(side: int, masks: Path, repeats: int) -> list[Row]:
     rows: list[Row] = []
-    for image, labels in (("nuclei", nuclei(side, masks)), ("60 px cells", cells(side))):
+    for image in IMAGES:
+        labels = make(image, side, masks)
         print(f"{image}, {side}: {labels.max()} instances, {100 * (labels > 0).mean():.0f} % foreground", flush=True)
-        for what, ours, peer in tasks(labels):
+        memory = peaks_elsewhere(image, side, masks)
+        for what, ours, peer in tasks(labels, with_peer=True):
             # The peer takes minutes on the largest images: once is enough there.
-            row = Row(what, image, side, *timed(ours, peer, repeats, 1 if side > 4096 else repeats), peak(ours, side))
+            row = Row(what, image, side, *timed(ours, peer, repeats, 1 if side > 4096 else repeats), memory[what])
             print(row.text(), flush=True)
             rows.append(row)
     return rows
@@ -75,41 +84,48 @@ def rows_of_side(side: int, masks: Path, repeats: int) -> list[Row]:
 Task = tuple[str, Callable[[], object], Callable[[], object] | None]
 
 
-def tasks(labels: Labels) -> list[Task]:
-    import torch
-    from cellpose import dynamics as peer_dynamics
-    from cellpose import metrics as peer_metrics
-
+def tasks(labels: Labels, with_peer: bool) -> list[Task]:
     unit = flows.masks_to_flows(labels)
     cellprob = np.where(labels > 0, 5, -5).astype(np.float32)
     found = dynamics.flows_to_masks(unit, cellprob)
     shifted = np.roll(found, 1, axis=1)
-    wide, scaled, cpu = labels.astype(np.int64), unit * 5, torch.device("cpu")
     texts = list(rle.encode_labels(labels).values())
     columns = list(rle.encode_labels(labels, order="column").values())
 
-    def peer_masks(flow_threshold: float) -> object:
+    ours: list[tuple[str, Callable[[], object]]] = [
+        ("labels -> flows", lambda: flows.masks_to_flows(labels)),
+        ("flows -> labels, flow check", lambda: dynamics.flows_to_masks(unit, cellprob)),
+        ("flows -> labels, no check", lambda: dynamics.flows_to_masks(unit, cellprob, flow_threshold=0)),
+        ("average precision", lambda: metrics.average_precision(found, shifted)),
+        ("RLE, rows", lambda: rle.encode_labels(labels)),
+        ("RLE, columns", lambda: rle.encode_labels(labels, order="column")),
+        ("RLE back, rows", lambda: rle.decode_labels(texts, labels.shape)),
+        ("RLE back, columns", lambda: rle.decode_labels(columns, labels.shape, order="column")),
+    ]
+    theirs = peer_tasks(labels, unit, cellprob, found, shifted) if with_peer else {}
+    return [(what, call, theirs.get(what)) for what, call in ours]
+
+
+def peer_tasks(
+    labels: Labels, unit: npt.NDArray[np.float32], cellprob: npt.NDArray[np.float32], found: Labels, shifted: Labels
+) -> dict[str, Callable[[], object]]:
+    import torch
+    from cellpose import dynamics as peer_dynamics
+    from cellpose import metrics as peer_metrics
+
+    wide, scaled, cpu = labels.astype(np.int64), unit * 5, torch.device("cpu")
+
+    def masks(flow_threshold: float) -> object:
         return peer_dynamics.compute_masks(scaled, cellprob, flow_threshold=flow_threshold, min_size=15, device=cpu)
 
-    return [
-        ("labels -> flows", lambda: flows.masks_to_flows(labels), lambda: peer_dynamics.masks_to_flows_cpu(wide)),
-        ("flows -> labels, flow check", lambda: dynamics.flows_to_masks(unit, cellprob), lambda: peer_masks(0.4)),
-        (
-            "flows -> labels, no check",
-            lambda: dynamics.flows_to_masks(unit, cellprob, flow_threshold=0),
-            lambda: peer_masks(0),
-        ),
-        (
-            "average precision",
-            lambda: metrics.average_precision(found, shifted),
-            # its overlap matrix is dense: beyond this it needs more memory than the machine has
-            (lambda: peer_metrics.average_precision(found, shifted)) if found.max() < 20000 else None,
-        ),
-        ("RLE, rows", lambda: rle.encode_labels(labels), None),
-        ("RLE, columns", lambda: rle.encode_labels(labels, order="column"), None),
-        ("RLE back, rows", lambda: rle.decode_labels(texts, labels.shape), None),
-        ("RLE back, columns", lambda: rle.decode_labels(columns, labels.shape, order="column"), None),
-    ]
+    calls: dict[str, Callable[[], object]] = {
+        "labels -> flows": lambda: peer_dynamics.masks_to_flows_cpu(wide),
+        "flows -> labels, flow check": lambda: masks(0.4),
+        "flows -> labels, no check": lambda: masks(0),
+    }
+    if found.max() < 20000:  # its table of overlaps is dense: beyond this it needs more memory than the machine has
+        calls["average precision"] = lambda: peer_metrics.average_precision(found, shifted)
+    return calls
 
 
 def timed(
@@ -133,14 +149,26 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
+def peaks_elsewhere(image: str, side: int, masks: Path) -> dict[str, float]:
+    """Return the bytes a pixel of each task, measured in a process that gives freed memory back at once."""
+    command = [sys.executable, __file__, "--masks", str(masks), "--peaks", image, str(side)]
+    settings = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def peaks(image: str, side: int, masks: Path) -> dict[str, float]:
+    for _, call, _ in tasks(make(image, 256, masks), with_peer=False):
+        call()  # compiled and threads started
+    return {what: peak(call, side) for what, call, _ in tasks(make(image, side, masks), with_peer=False)}
+
+
 def peak(call: Callable[[], object], side: int) -> float:
-    """Return the bytes a pixel that a call needs beside its result, from the kernel's high-water mark."""
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")
     before = memory("VmRSS")
     result = call()
-    arrays = result if isinstance(result, tuple) else (result,)
-    kept = sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+    kept = result.nbytes if isinstance(result, np.ndarray) else 0
     return float(max(0, memory("VmHWM") - before - kept) / side**2)
 
 
@@ -160,6 +188,10 @@ def crop_row(masks: Path) -> Row:
     row = Row(f"flows of a crop, {count} cells, one thread", "nuclei", 224, float(np.median(times)), float("nan"), 0)
     print(row.text())
     return row
+
+
+def make(image: str, side: int, masks: Path) -> Labels:
+    return nuclei(side, masks) if image == IMAGES[0] else cells(side)
 
 
 def nuclei(side: int, masks: Path) -> Labels:
@@ -202,8 +234,8 @@ def page(rows: list[Row]) -> str:
 ## Kernels
 
 `benchmarks/kernels.py`, flowseg {__version__} beside cellpose 3.1.1.2, {datetime.date.today()}, {processor},
-{len(os.sched_getaffinity(0))} cores, numpy {np.__version__}, Python {platform.python_version()}. Medians of 5 runs
-in turn (on 8192 the peer ran once). Memory is the peak beside the result, in bytes a pixel.
+{len(os.sched_getaffinity(0))} cores, numpy {np.__version__}, Python {platform.python_version()}. Medians of 5 runs in
+turn (on 8192 the peer ran once). Memory is the peak beside the result, in bytes a pixel.
 
 | what | image | side | flowseg, ms | cellpose, ms | ratio | bytes a pixel |
 |---|---|---|---|---|---|---|
