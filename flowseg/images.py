@@ -1,235 +1,361 @@
-"""Images as planes: choosing channels, normalising, resizing. Planes are (C, H, W) float32, channels first."""
+"""An image as the rest of the package sees it: channels first, one plane, its axes known and never guessed.
 
-from collections.abc import Sequence
+What is clear is taken as it is: a grey image (H, W), a colour image (H, W, 3 or 4), axes that a file states. Anything
+else is asked for, by an error that lists what the shape could be.
+
+A letter stands for each axis, as in TIFF files: T time, Z depth, C channel, Y and X, S the samples of a colour pixel.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from math import prod
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from flowseg import threads
-from flowseg.arrays import Floats
-from flowseg.errors import InputError
-from flowseg.kernels import resize as kernels
-from flowseg.options import NormalisationOptions
+from flowseg.errors import InputError, OptionError
+from flowseg.kernels import resize as resize_kernel
 
-_FLAT = 1e-3  # percentiles closer than this: the channel is taken as empty, as Cellpose does
-_ROWS = 64
-_ROLES = ("cells", "nuclei")
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
 
-ChannelNames = Sequence[int | str]
+AXES = {"T": "times", "Z": "slices", "C": "channels", "Y": "rows", "X": "columns", "S": "colour samples"}
 
-
-class Chosen(NamedTuple):
-    """Planes for a network, and where they came from.
-
-    Attributes
-    ----------
-    planes
-        (C, H, W) float32, not normalised; a channel that is not there is zeros.
-    said
-        The choice in words, for logs.
-    """
-
-    planes: Floats
-    said: str
+# Below this many output pixels a thread costs more than it saves.
+_PIXELS_A_THREAD = 1 << 18
 
 
-@dataclass(frozen=True)
-class Normalised:
-    """Planes in which the low percentile is 0 and the high one 1.
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One plane of an image with all its channels.
 
     Attributes
     ----------
-    planes
-        (C, H, W) float32, finite.
-    replaced
-        Pixels that were NaN or infinite.
-    flat
-        Channels (from 0) without contrast, which became 0.
+    pixels
+        (C, H, W), any boolean, integer or float type, as stored; may be a view of what it was made from.
+    channel_names
+        A name for each channel, or () where none are known.
+    color
+        Whether the channels are red, green and blue.
+    path
+        The file it came from, if any.
+    stored_axes, stored_shape
+        One letter and one size for each axis as it was stored, before a plane was picked.
     """
 
-    planes: Floats
-    replaced: int
-    flat: tuple[int, ...]
+    pixels: Array
+    channel_names: tuple[str, ...] = ()
+    color: bool = False
+    path: Path | None = None
+    stored_axes: str = "CYX"
+    stored_shape: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.pixels.shape[1], self.pixels.shape[2]
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return len(self.pixels)
+
+    @property
+    def name(self) -> str:
+        """What messages call it: its path, or "the image"."""
+        return str(self.path) if self.path else "the image"
+
+    def channel_text(self, channel: int) -> str:
+        """Return number and name of a channel, such as ``1 'GFP'``."""
+        return f"{channel} {self.channel_names[channel]!r}" if self.channel_names else str(channel)
 
 
-def as_planes(image: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Return an image given as (H, W), (C, H, W) or (H, W, C) as (C, H, W).
+def from_array(
+    array: npt.ArrayLike,
+    axes: str | None = None,
+    *,
+    plane: Mapping[str, int] | str | None = None,
+    channel_names: Sequence[str] = (),
+    path: Path | None = None,
+) -> Image:
+    """Make an `Image` of an array.
 
-    The channels are the one axis that is shorter than both others; if it is the first or the last is then clear.
+    Parameters
+    ----------
+    array
+        Pixels of any boolean, integer or float type; 2 to 6 axes. Not changed, and not copied where a view will do.
+    axes
+        A letter for each axis, such as ``"CYX"``; axes of length 1 may be left out. None takes (H, W) as grey and
+        (H, W, 3) or (H, W, 4) as RGB or RGBA; any other shape is refused.
+    plane
+        Which time, slice or channel to take, counted from 0: ``{"Z": 3}`` or ``"Z=3,T=0"``.
+    channel_names
+        A name for each channel; ignored unless there are as many as channels.
+    path
+        Named in messages.
+
+    Returns
+    -------
+    Image
+        Channels first. Transparency is dropped.
+
+    Raises
+    ------
+    InputError
+        No pixels, no real numbers, axes that do not fit or are not clear, several planes and none chosen.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from_array(np.zeros((4, 20, 30)), axes="CYX").pixels.shape
+    (4, 20, 30)
+    >>> from_array(np.zeros((20, 30, 3), np.uint8)).color
+    True
     """
-    array = np.asarray(image)
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"the image has type {array.dtype}; wanted real numbers")
-    if array.ndim == 2:
-        return array[None]
-    if array.ndim != 3:
-        raise InputError(f"the image has shape {array.shape}; wanted (height, width) or that with channels")
-    first, last = array.shape[0], array.shape[2]
-    if first < min(array.shape[1:]) and first <= last:
-        return array
-    if last < min(array.shape[:2]):
-        return np.moveaxis(array, 2, 0)
-    raise InputError(
-        f"the image has shape {array.shape}, so it is not clear which axis holds the channels; wanted "
-        "(channels, height, width) with fewer channels than pixels along either side"
+    name = str(path) if path else "the image"
+    pixels = _real_numbers(np.asarray(array), name)
+    letters = fitted_axes(axes, pixels.shape, name) if axes is not None else clear_axes(pixels.shape, name)
+    index = plane_index(letters, pixels.shape, plane, name)
+    left = "".join(letter for letter, part in zip(letters, index, strict=True) if isinstance(part, slice))
+    taken = _channels_first(pixels[index], left, name)
+    names = tuple(str(channel) for channel in channel_names)
+    return Image(
+        pixels=taken,
+        channel_names=names if len(names) == len(taken) and "S" not in left else (),
+        color="S" in left and len(taken) == 3,
+        path=path,
+        stored_axes=letters,
+        stored_shape=pixels.shape,
     )
 
 
-def choose(
-    planes: npt.NDArray[Any], wanted: int, channels: ChannelNames | None = None, names: Sequence[str] = ()
-) -> Chosen:
-    """Choose channels, by number from 0 or by name, for a network that takes ``wanted`` of them.
+def _real_numbers(array: Array, name: str) -> Array:
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} has type {array.dtype}; wanted booleans, integers or floats")
+    if array.size == 0:
+        raise InputError(f"{name} has shape {array.shape}: it holds no pixels")
+    if array.dtype.itemsize > 8:  # extended precision, which nothing below knows
+        return array.astype(np.float64)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
-    Without a choice a grey image is the first channel; of a colour image (3 or 4 channels) the mean of red, green and
-    blue, as Cellpose does; two channels are taken as they come. More than that is asked for.
+
+def clear_axes(shape: tuple[int, ...], name: str = "the image") -> str:
+    """Return the axes of an array that states none, where only one reading makes sense; ``_`` is an axis to drop."""
+    dropped = 0
+    while len(shape) - dropped > 3 and shape[dropped] == 1:
+        dropped += 1
+    inner = shape[dropped:]
+    if len(inner) == 2:
+        return "_" * dropped + "YX"
+    if len(inner) == 3:
+        first, last = inner[0], inner[2]
+        if first == 1 and last not in (1, 3, 4):
+            return "_" * dropped + "_YX"
+        if last == 1 and first != 1:
+            return "_" * dropped + "YX_"
+        if last in (3, 4) and first not in (1, 3, 4):
+            return "_" * dropped + "YXS"
+    raise unclear_axes(shape, name)
+
+
+def unclear_axes(shape: tuple[int, ...], name: str, stated: str = "") -> InputError:
+    """Return the error that says what a shape could be and how to say which it is."""
+    start = f"{name} has shape {shape}" + (f" and axes {stated!r}" if stated else "")
+    if len(shape) < 2:
+        return InputError(f"{start}; wanted at least height and width")
+    readings = _readings(shape, stated)
+    if not readings:
+        return InputError(f'{start}; say what its axes are, one letter each of TZCYX: axes="..." (--axes)')
+    listed = " or ".join(f"{axes} ({_meaning(axes, shape)})" for axes in readings)
+    return InputError(f'{start}, which could be {listed}; say which: axes="{readings[0]}" (--axes {readings[0]})')
+
+
+def _readings(shape: tuple[int, ...], stated: str) -> list[str]:
+    """Return the axes that a shape could have, the likelier first; what a file states of them is believed."""
+    if len(shape) == 3 and shape[2] < min(shape[:2]) and "S" not in stated:  # channels last, read as many thin pages
+        return ["YXC", "ZYX", "TYX"]
+    unknown = [letter not in AXES for letter in stated] if stated else [True] * (len(shape) - 2) + [False] * 2
+    known = stated or "_" * (len(shape) - 2) + "YX"
+    choices = {1: ["C", "Z", "T"], 2: ["ZC", "TC", "TZ"], 3: ["TZC"]}.get(sum(unknown), [])
+    readings = []
+    for choice in choices:
+        letters = iter(choice)
+        axes = "".join(next(letters) if open_ else letter for letter, open_ in zip(known, unknown, strict=True))
+        if len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes):
+            readings.append(axes)
+    if not stated and len(shape) == 3 and shape[2] in (3, 4):
+        readings.append("YXS")
+    return readings
+
+
+def _meaning(axes: str, shape: tuple[int, ...]) -> str:
+    return ", ".join(f"{size} {AXES[letter]}" for letter, size in zip(axes, shape, strict=True) if letter not in "YX")
+
+
+def fitted_axes(axes: str, shape: tuple[int, ...], name: str = "the image") -> str:
+    """Check stated axes against a shape; where axes of length 1 were left out, ``_`` stands for them."""
+    letters = axes.upper()
+    wrong = sorted(set(letters) - set(AXES))
+    if wrong or len(set(letters)) < len(letters) or not {"Y", "X"} <= set(letters):
+        raise OptionError(f"axes {axes!r}; wanted Y, X and any of T, Z, C, S, each once, such as 'CYX'")
+    long = [size for size in shape if size > 1]
+    if len(letters) == len(shape):
+        fitted = letters
+    elif len(letters) == len(long):
+        remaining = iter(letters)
+        fitted = "".join(next(remaining) if size > 1 else "_" for size in shape)
+    else:
+        raise InputError(f"{name} has shape {shape}, which axes {axes!r} do not fit: {len(letters)} letters")
+    return fitted
+
+
+def parse_plane(text: str) -> dict[str, int]:
+    """Read ``"Z=3,T=0"``.
+
+    >>> parse_plane("z=3, T=0")
+    {'Z': 3, 'T': 0}
+    """
+    chosen: dict[str, int] = {}
+    for part in text.split(","):
+        letter, equals, number = (piece.strip() for piece in part.partition("="))
+        if not equals or letter.upper() not in {"T", "Z", "C"} or not number.isdecimal():
+            raise OptionError(f"plane {text!r}; wanted axes and numbers from 0, such as 'Z=3' or 'Z=3,T=0'")
+        if letter.upper() in chosen:
+            raise OptionError(f"plane {text!r} names {letter.upper()} twice")
+        chosen[letter.upper()] = int(number)
+    return chosen
+
+
+def plane_index(
+    axes: str, shape: tuple[int, ...], plane: Mapping[str, int] | str | None, name: str = "the image"
+) -> tuple[int | slice, ...]:
+    """Return the index that takes one plane with its channels out of an array, or say what has to be chosen."""
+    chosen = parse_plane(plane) if isinstance(plane, str) else {k.upper(): int(v) for k, v in (plane or {}).items()}
+    sizes = dict(zip(axes, shape, strict=True))
+    for letter, number in chosen.items():
+        if letter not in {"T", "Z", "C"}:
+            raise OptionError(f"plane names axis {letter!r}; wanted T, Z or C")
+        size = sizes.get(letter, 1)
+        if not 0 <= number < size:
+            raise InputError(f"{name} has {size} {AXES[letter]}; plane {letter}={number} is not one of 0..{size - 1}")
+    index: list[int | slice] = []
+    for letter, size in zip(axes, shape, strict=True):
+        if letter in chosen:
+            index.append(chosen[letter])
+        elif letter in "YXCS":
+            index.append(slice(None))
+        elif size == 1:
+            index.append(0)
+        else:
+            raise _several_planes(axes, shape, letter, name)
+    return tuple(index)
+
+
+def _several_planes(axes: str, shape: tuple[int, ...], letter: str, name: str) -> InputError:
+    size = shape[axes.index(letter)]
+    if letter not in AXES:
+        return unclear_axes(shape, name, axes)
+    instead = axes.replace(letter, "C")
+    otherwise = f', or, if they are channels, axes="{instead}" (--axes {instead})' if "C" not in axes else ""
+    return InputError(
+        f"{name} has {size} {AXES[letter]} (shape {shape}, axes {axes}) and only single planes are segmented; "
+        f'take one: plane="{letter}={size // 2}" (--plane {letter}={size // 2}){otherwise}'
+    )
+
+
+def _channels_first(pixels: Array, axes: str, name: str) -> Array:
+    """Bring (some order of) C or S, Y, X to (C, H, W), without transparency."""
+    if "C" in axes and "S" in axes:
+        if pixels.shape[axes.index("C")] > 1:
+            raise InputError(
+                f"{name} has {pixels.shape[axes.index('C')]} channels of colour images (shape {pixels.shape}, axes "
+                f'{axes}); take one: plane="C=0" (--plane C=0)'
+            )
+        pixels = pixels.take(0, axis=axes.index("C"))
+        axes = axes.replace("C", "")
+    if "C" not in axes and "S" not in axes:
+        return pixels.transpose(axes.index("Y"), axes.index("X"))[np.newaxis]
+    letter = "S" if "S" in axes else "C"
+    ordered = pixels.transpose(axes.index(letter), axes.index("Y"), axes.index("X"))
+    if letter == "S":
+        if len(ordered) > 4:
+            raise InputError(f"{name} has {len(ordered)} colour samples; wanted at most 4; if channels, say C, not S")
+        return ordered[: {2: 1, 4: 3}.get(len(ordered), len(ordered))]
+    return ordered
+
+
+def resize(planes: npt.ArrayLike, shape: tuple[int, int]) -> Floats:
+    """Resample planes bilinearly, as OpenCV does: pixel centres at halves, edge pixels repeated outwards.
 
     Parameters
     ----------
     planes
-        (C, H, W).
-    names
-        What the image calls its channels; matched without regard to case.
+        (H, W) or (C, H, W) real numbers.
+    shape
+        Height and width wanted, at least 1 each.
+
+    Returns
+    -------
+    ndarray
+        (h, w) or (C, h, w) float32, a new array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> resize(np.array([[0.0, 1.0]]), (1, 4)).tolist()
+    [[0.0, 0.25, 0.75, 1.0]]
     """
-    count = len(planes)
-    if channels is None:
-        if count in (3, 4) and wanted < count:
-            grey = planes[:3].mean(axis=0, dtype=np.float32)
-            return Chosen(_filled([grey], wanted), f"{_ROLES[0]} <- mean of red, green and blue")
-        if count > wanted:
-            raise InputError(f"the image has {count} channels{_listed(names)}, the network takes {wanted}: choose them")
-        channels = range(count)
-    if not 1 <= len(channels) <= wanted:
-        raise InputError(f"{len(channels)} channels were chosen; the network takes 1 to {wanted}")
-    numbers = [_number(channel, count, names) for channel in channels]
-    said = ", ".join(
-        f"{_ROLES[role] if role < len(_ROLES) else f'input {role}'} <- channel {number}"
-        + (f" ({names[number]})" if number < len(names) else "")
-        for role, number in enumerate(numbers)
-    )
-    return Chosen(_filled([planes[number] for number in numbers], wanted), said)
+    given = np.asarray(planes)
+    if given.ndim not in (2, 3):
+        raise InputError(f"planes have shape {given.shape}; wanted (height, width) or (channels, height, width)")
+    height, width = _wanted_shape(given, shape)
+    stack = np.ascontiguousarray(given.reshape(-1, *given.shape[-2:]), np.float32)
+    out = np.empty((len(stack), height, width), np.float32)
+    above, weight_y = _between(stack.shape[1], height)
+    left, weight_x = _between(stack.shape[2], width)
+    parts = min(threads.count(), max(1, prod(out.shape[1:]) // _PIXELS_A_THREAD))
+    for plane, target in zip(stack, out, strict=True):
+
+        def rows(start: int, stop: int, plane: Floats = plane, target: Floats = target) -> None:
+            resize_kernel.bilinear_rows(plane, above, weight_y, left, weight_x, target, start, stop)
+
+        threads.over_ranges(rows, threads.even_bounds(height, parts))
+    return out.reshape(*given.shape[:-2], height, width)
 
 
-def _number(channel: int | str, count: int, names: Sequence[str]) -> int:
-    if isinstance(channel, str) and channel.strip().lstrip("-").isdecimal():
-        channel = int(channel)
-    if isinstance(channel, str):
-        lowered = [name.lower() for name in names]
-        if channel.strip().lower() in lowered:
-            return lowered.index(channel.strip().lower())
-        raise InputError(f"there is no channel {channel!r}; the image has {count} channels{_listed(names)}")
-    if not 0 <= channel < count:
-        raise InputError(f"there is no channel {channel}; the image has channels 0 to {count - 1}{_listed(names)}")
-    return int(channel)
+def resize_labels(labels: Array, shape: tuple[int, int]) -> Array:
+    """Resample a label image (H, W), or a stack (..., H, W), to the nearest pixel above and left, as OpenCV does.
 
-
-def _listed(names: Sequence[str]) -> str:
-    return f" ({', '.join(names)})" if names else ""
-
-
-def _filled(planes: Sequence[npt.NDArray[Any]], wanted: int) -> Floats:
-    """Put planes into (wanted, H, W) float32; what is missing is zeros."""
-    result = np.zeros((wanted, *planes[0].shape), np.float32)
-    for place, plane in enumerate(planes):
-        result[place] = plane
-    return result
-
-
-def normalise(planes: Floats, options: NormalisationOptions | None = None) -> Normalised:
-    """Scale each channel so that a low percentile becomes 0 and a high one 1, as Cellpose does.
-
-    NaN and infinity become the lowest finite value of their channel. A channel without contrast becomes 0.
+    >>> import numpy as np
+    >>> resize_labels(np.array([[1, 2]]), (1, 4)).tolist()
+    [[1, 1, 2, 2]]
     """
-    options = options or NormalisationOptions()
-    result = np.array(planes, np.float32)
-    replaced, flat = 0, []
-    for number, plane in enumerate(result):
-        replaced += _without_nonfinite(plane)
-        if not np.ptp(plane) > 0 if plane.size else True:
-            flat.append(number)
-            plane[:] = 0
-            continue
-        if options.tile:
-            low, high = _local_percentiles(plane, options)
-        else:
-            low, high = np.percentile(_sparse(plane), options.percentiles).astype(np.float32)
-            if high - low <= _FLAT:
-                flat.append(number)
-                plane[:] = 0
-                continue
-        plane -= low
-        plane /= high - low
-        if options.invert:
-            np.subtract(1, plane, out=plane)
-    return Normalised(result, replaced, tuple(flat))
+    given = np.asarray(labels)
+    if given.ndim < 2:
+        raise InputError(f"labels have shape {given.shape}; wanted (height, width)")
+    height, width = _wanted_shape(given, shape)
+    rows, columns = _nearest(given.shape[-2], height), _nearest(given.shape[-1], width)
+    return given.take(rows, axis=-2).take(columns, axis=-1)
 
 
-def _without_nonfinite(plane: Floats) -> int:
-    """Replace, in place, what is not finite; return how many pixels that were."""
-    if np.isfinite(np.sum(plane, dtype=np.float64)):
-        return 0
-    wrong = ~np.isfinite(plane)
-    plane[wrong] = plane[~wrong].min() if not wrong.all() else 0
-    return int(np.count_nonzero(wrong))
+def _wanted_shape(given: Array, shape: tuple[int, int]) -> tuple[int, int]:
+    if 0 in given.shape:
+        raise InputError(f"an image of shape {given.shape} holds no pixels to resize")
+    if len(shape) != 2 or min(shape) < 1:
+        raise OptionError(f"wanted shape is {shape}; wanted (height, width) of at least 1 each")
+    return int(shape[0]), int(shape[1])
 
 
-def _sparse(plane: Floats) -> Floats:
-    """Take every so many rows and columns of a large image, as Cellpose does for percentiles."""
-    if plane.size <= 224**3:
-        return plane
-    rows, columns = (max(1, side // 224) for side in plane.shape)
-    return plane[::rows, ::columns]
+def _between(size: int, wanted: int) -> tuple[npt.NDArray[np.int64], Floats]:
+    """For each wanted position, the source position before it and how far the way to the next it is."""
+    centre = ((np.arange(wanted) + 0.5) * (size / wanted) - 0.5).clip(0, size - 1)
+    before = np.floor(centre).astype(np.int64)
+    return before, (centre - before).astype(np.float32)
 
 
-def _local_percentiles(plane: Floats, options: NormalisationOptions) -> tuple[Floats, Floats]:
-    """Return the low and high percentile around each pixel: those of blocks, smoothed and enlarged."""
-    from scipy.ndimage import gaussian_filter1d
-
-    from flowseg.tiles import fixed_grid
-
-    height, width = plane.shape
-    grid = fixed_grid(height, width, options.tile, 0.1)
-    shape = (len(grid.rows), len(grid.columns))
-    blocks = [plane[row : row + grid.tile_height, column : column + grid.tile_width] for row, column in grid.corners()]
-    lows, highs = (np.array(each).reshape(shape) for each in np.percentile(blocks, options.percentiles, axis=(1, 2)))
-    empty = highs - lows < _FLAT
-    if empty.all():
-        lows[:], highs[:] = 0, 1
-    elif empty.any():
-        nearest = _nearest_full(empty)
-        lows, highs = lows[nearest], highs[nearest]
-    # Cellpose smooths over an axis of length one and over the rows of blocks
-    lows, highs = (resize(gaussian_filter1d(each, 1, axis=0)[None], (height, width))[0] for each in (lows, highs))
-    return lows, highs
-
-
-def _nearest_full(empty: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.intp], ...]:
-    from scipy.ndimage import distance_transform_edt
-
-    return tuple(distance_transform_edt(empty, return_distances=False, return_indices=True))
-
-
-def resize(planes: npt.NDArray[Any], shape: tuple[int, int]) -> Floats:
-    """Resize planes (C, H, W) to (C, *shape), bilinearly, as OpenCV does: half-pixel centres, edges repeated.
-
-    >>> resize(np.array([[[0.0, 4.0]]]), (1, 4)).tolist()
-    [[[0.0, 1.0, 3.0, 4.0]]]
-    """
-    source = np.require(planes, np.float32, ["C", "A", "W"])
-    result = np.empty((len(source), *shape), np.float32)
-    rows, columns = (_places(old, new) for old, new in zip(source.shape[1:], shape, strict=True))
-
-    def fill(start: int, stop: int) -> None:
-        for plane, out in zip(source, result, strict=True):
-            kernels.resize_rows(plane, *rows, *columns, start, stop, out)
-
-    threads.over_ranges(fill, threads.blocks(shape[0], _ROWS))
-    return result
-
-
-def _places(old: int, new: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Return, for each new pixel, the old one before it and how far it lies toward the next."""
-    places = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
-    before = np.floor(places).astype(np.int64)
-    return before, (places - before).astype(np.float32)
+def _nearest(size: int, wanted: int) -> npt.NDArray[np.int64]:
+    scale = 1 / (wanted / size)  # not size / wanted: OpenCV rounds twice, and whole numbers may fall below themselves
+    return np.asarray((np.arange(wanted) * scale).astype(np.int64).clip(0, size - 1))

@@ -237,32 +237,6 @@ class OverlapOptions:
 
 
 @dataclass(frozen=True)
-class NormalisationOptions:
-    """How the intensities of an image are scaled for a network.
-
-    Attributes
-    ----------
-    percentiles
-        Of each channel, those that become 0 and 1.
-    tile
-        Side in pixels of blocks that have their own percentiles, for unevenly lit images; 0: one for the whole image.
-    invert
-        Turn dark into bright afterwards.
-    """
-
-    percentiles: tuple[float, float] = (1.0, 99.0)
-    tile: int = 0
-    invert: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "percentiles", _tuple("percentiles", self.percentiles))
-        if len(self.percentiles) != 2 or not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
-            raise OptionError(f"percentiles are {self.percentiles}; wanted a low and a high one from 0 to 100")
-        _whole("tile", self.tile, 0, 2**20)
-        _flag("invert", self.invert)
-
-
-@dataclass(frozen=True)
 class SegmentOptions:
     """How an image is segmented; None stands for what the model's file says, or else the default.
 
@@ -271,7 +245,7 @@ class SegmentOptions:
     diameter
         Diameter of the cells in pixels; None: estimated.
     channels
-        Channels for the network, by number from 0 or by name; None: see `flowseg.images.choose`.
+        Channels for the network, by number from 0 or by name; None: see `flowseg.channels.parse`.
     tile, overlap
         Side of tiles cut as Cellpose does, and the part that they share; None: as few tiles as can be.
     tta
@@ -282,8 +256,12 @@ class SegmentOptions:
         Steps that pixels follow flows for; None: 200 at the network's own scale.
     max_size_fraction
         Instances over this part of the image are dropped.
-    normalisation
-        How intensities are scaled.
+    percentiles
+        Of each channel, those that become 0 and 1.
+    normalise_tile
+        Side in pixels of squares that have their own percentiles, for uneven light; 0: one pair for the whole image.
+    invert
+        Cells are darker than what is around them.
     """
 
     diameter: float | None = None
@@ -296,7 +274,9 @@ class SegmentOptions:
     min_size: int | None = None
     niter: int | None = None
     max_size_fraction: float = 0.4
-    normalisation: NormalisationOptions = field(default_factory=NormalisationOptions)
+    percentiles: tuple[float, float] | None = None
+    normalise_tile: int = 0
+    invert: bool = False
 
     def __post_init__(self) -> None:
         if self.channels is not None:
@@ -307,6 +287,10 @@ class SegmentOptions:
             _whole("tile", self.tile, 16, 2**20)
         _number("overlap", self.overlap, 0, 0.5)
         _flag("tta", self.tta)
+        _flag("invert", self.invert)
+        _whole("normalise_tile", self.normalise_tile, 0, 2**20)
+        if self.percentiles is not None:
+            object.__setattr__(self, "percentiles", _tuple("percentiles", self.percentiles))
         self.masks(ModelConfig(), 1.0)  # checks the thresholds
 
     def masks(self, config: ModelConfig, scale: float) -> MaskOptions:

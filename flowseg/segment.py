@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import checkpoint, dynamics, engines, images, labels, predict, rle
+from flowseg import channels, checkpoint, dynamics, engines, images, labels, measure, predict, rle
 from flowseg.arrays import Floats, Labels
 from flowseg.checkpoint import Checkpoint
 from flowseg.engines import Engine
 from flowseg.errors import ModelError, OptionError
+from flowseg.images import Image
+from flowseg.normalize import Normalization, Normalized, normalize
 from flowseg.options import SegmentOptions
 
 # A diameter found this many times larger or smaller than the one assumed means another run at the one found.
@@ -39,6 +41,8 @@ class Segmentation:
         Which channels the network saw, in words.
     notes
         What the user should know: nothing found, sizes far off, pixels replaced.
+    planes
+        (C, H, W): the image, as it came.
     """
 
     labels: Labels
@@ -48,10 +52,15 @@ class Segmentation:
     masks: dynamics.Masks
     channels: str
     notes: list[str] = field(default_factory=list)
+    planes: npt.NDArray[Any] | None = field(default=None, repr=False)
 
     def to_rle(self, order: rle.Order = "row", start: int = 1) -> dict[int, str]:
         """Return each instance as a Kaggle string: {label: text}; see `flowseg.rle.encode_labels`."""
         return rle.encode_labels(self.labels, order, start)
+
+    def to_table(self) -> dict[str, measure.Column]:
+        """Return measurements, one row an instance: {column: values}; see `flowseg.measure.measure`."""
+        return measure.measure(self.labels, self.planes, self.cellprob, self.flows)
 
 
 class Model:
@@ -84,28 +93,36 @@ class Model:
         }
 
     def segment(
-        self, image: npt.ArrayLike, options: SegmentOptions | None = None, *, names: Sequence[str] = (), **settings: Any
+        self,
+        image: npt.ArrayLike | Image,
+        options: SegmentOptions | None = None,
+        *,
+        axes: str | None = None,
+        **settings: Any,
     ) -> Segmentation:
         """Segment one image.
 
         Parameters
         ----------
         image
-            (H, W), (C, H, W) or (H, W, C) real numbers.
+            (H, W) or (H, W, 3) real numbers, others with ``axes``; or an image that `flowseg.sources` has read.
         options
             All settings in one record, or
+        axes
+            What each axis is, where the shape does not tell: "CYX", "YXC".
         **settings
-            some of them by name: ``diameter=17, channels=(1, 0), tta=True`` (see `flowseg.options.SegmentOptions`).
-        names
-            What the image calls its channels, so that they may be chosen by name.
+            some settings by name: ``diameter=17, channels=(1, 0), tta=True`` (see `flowseg.options.SegmentOptions`).
 
         Returns
         -------
         Segmentation
         """
         options = _options(options, settings)
-        chosen = images.choose(images.as_planes(image), self.config.architecture.channels, options.channels, names)
-        normalised = images.normalise(chosen.planes, options.normalisation)
+        given = image if isinstance(image, Image) else images.from_array(image, axes)
+        chosen = channels.parse(options.channels).take(given)
+        percentiles = options.percentiles or self.config.normalisation
+        how = Normalization(percentiles, tile=options.normalise_tile, invert=options.invert)
+        normalised = normalize(self._inputs(chosen.planes), how)
         diameter = options.diameter or self.config.diameter_labels or self.config.diameter_mean
         prediction, found = self._run(normalised.planes, diameter, options)
         for _ in range(_RETRIES if options.diameter is None else 0):
@@ -116,8 +133,22 @@ class Model:
             prediction, found = self._run(normalised.planes, diameter, options)
         notes = _notes(found, normalised, diameter, self.config.diameter_mean)
         return Segmentation(
-            found.labels, prediction.flows, prediction.cellprob, float(diameter), found, chosen.said, notes
+            found.labels,
+            prediction.flows,
+            prediction.cellprob,
+            float(diameter),
+            found,
+            chosen.text,
+            notes,
+            given.pixels,
         )
+
+    def _inputs(self, planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Give the network the number of channels that it takes, of the two that were chosen."""
+        wanted = self.config.architecture.channels
+        if wanted not in (1, 2):
+            raise ModelError(f"the network takes {wanted} channels; wanted one of 1 or 2")
+        return planes[:wanted]
 
     def estimate_bytes(self, shape: tuple[int, int], options: SegmentOptions | None = None) -> int:
         """Return about how many bytes an image (height, width) takes at its peak, beside the model."""
@@ -183,15 +214,13 @@ def _better_diameter(found: Labels, diameter: float) -> float | None:
     return measured if max(measured / diameter, diameter / measured) > _FAR_OFF else None
 
 
-def _notes(found: dynamics.Masks, normalised: images.Normalised, diameter: float, trained: float) -> list[str]:
+def _notes(found: dynamics.Masks, normalised: Normalized, diameter: float, trained: float) -> list[str]:
     """Say, in plain sentences, what the user should know about a result."""
-    notes = []
+    notes = normalised.remarks()
     count = int(found.labels.max(initial=0))
-    if normalised.replaced:
-        notes.append(f"{normalised.replaced} pixels were NaN or infinite and were taken as dark")
-    if len(normalised.flat) == len(normalised.planes):
-        notes.append("the image has no contrast: nothing can be found in it")
-    elif found.foreground == 0:
+    if normalised.flat[0]:
+        return notes
+    if found.foreground == 0:
         notes.append(
             "no pixel is above the probability threshold: try a lower cellprob_threshold, another channel, "
             "or invert if the cells are dark"

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "flowseg"
 
 # Rooms every room may use.
-GROUND = {"errors", "options", "arrays", "threads"}
+GROUND = {"errors", "options", "arrays", "threads", "files"}
 GROUND_LIBRARIES = {"numpy"}
 
 # room: (rooms of ours, libraries of others). Data walks one way, so the graph has no cycles.
@@ -20,9 +20,13 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "options": ({"errors"}, set()),
     "arrays": ({"errors"}, {"fastremap"}),
     "threads": ({"errors"}, set()),
+    "files": (set(), set()),
+    "measure": ({"kernels", "labels", "flows"}, set()),
     "kernels": (set(), {"numba"}),
     "instances": ({"kernels"}, set()),
-    "images": ({"kernels", "tiles"}, {"scipy"}),
+    "images": ({"kernels"}, set()),
+    "channels": ({"images"}, set()),
+    "normalize": ({"kernels", "images"}, {"scipy"}),
     "labels": ({"kernels"}, set()),
     "overlaps": ({"kernels", "instances", "labels"}, set()),
     "rle": ({"kernels", "instances"}, set()),
@@ -36,13 +40,17 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "engines": ({"network"}, {"torch", "openvino"}),
     "tiles": (set(), set()),
     "predict": ({"images", "tiles", "engines"}, set()),
-    "segment": ({"predict", "dynamics", "zoo", "checkpoint", "engines", "labels", "rle", "images"}, set()),
-    "sources": ({"images", "labels", "rle", "instances"}, {"tifffile", "skimage", "imagecodecs"}),
-    "exports": ({"labels", "rle", "instances"}, {"tifffile", "skimage"}),
+    "segment": (
+        {"predict", "dynamics", "zoo", "checkpoint", "engines", "labels", "measure", "rle"}
+        | {"images", "channels", "normalize"},
+        set(),
+    ),
+    "sources": ({"kernels", "images", "labels", "rle", "instances"}, {"tifffile", "PIL"}),
+    "exports": ({"labels", "rle", "instances", "measure"}, {"tifffile"}),
     "dataset": ({"sources", "augment", "flows"}, {"torch"}),
     "train": ({"dataset", "network", "checkpoint"}, {"torch"}),
     "evaluate": ({"sources", "segment", "metrics"}, set()),
-    "folder": ({"segment", "exports", "sources"}, {"rich"}),
+    "folder": ({"segment", "exports", "sources", "rle", "images"}, set()),
     "big": ({"segment", "tiles"}, {"dask"}),
     "plots": (set(), {"matplotlib"}),
     "report": ({"plots"}, {"matplotlib"}),

@@ -15,7 +15,7 @@ import torch
 
 import flowseg
 from flowseg.checkpoint import _parse, _tensors
-from flowseg.checkpoint._files import PathLike, digest, naming, opened, read_bytes, write_whole
+from flowseg.checkpoint._files import PathLike, digest, naming, opened, read_bytes, write
 from flowseg.checkpoint._tensors import Tensors
 from flowseg.checkpoint.size_model import SizeModel, read_size_model
 from flowseg.errors import ModelError
@@ -164,7 +164,7 @@ def write_flowseg(path: PathLike, config: ModelConfig, weights: Tensors, *, half
         _tensors.refuse_nonfinite(small)
         tensors |= small
     header = {_parse.HEADER: json.dumps({"format": _tensors.FORMAT, **config.to_dict()}, sort_keys=True)}
-    return write_whole(Path(path), safetensors.torch.save(tensors, metadata=header))
+    return write(Path(path), safetensors.torch.save(tensors, metadata=header))
 
 
 def write_cellpose(path: PathLike, config: ModelConfig, weights: Tensors) -> str:
@@ -189,4 +189,4 @@ def write_cellpose(path: PathLike, config: ModelConfig, weights: Tensors) -> str
         tensors |= {name: torch.zeros_like(tensors[name]) for name in tensors if name.endswith("full.weight")}
     buffer = io.BytesIO()
     torch.save(tensors, buffer)
-    return write_whole(Path(path), buffer.getvalue())
+    return write(Path(path), buffer.getvalue())

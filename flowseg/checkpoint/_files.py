@@ -3,11 +3,11 @@
 import hashlib
 import io
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flowseg import files
 from flowseg.errors import ModelError, OptionError
 
 PathLike = str | os.PathLike[str]
@@ -49,21 +49,11 @@ def read_bytes(file: io.BufferedReader, most: int) -> bytes:
     return data[:most]
 
 
-def write_whole(path: Path, data: bytes) -> str:
-    """Write beside the file, then move over it in one step: a reader sees the old file or the new one."""
+def write(path: Path, data: bytes) -> str:
+    """Write a model file, whole or not at all; return its SHA-256."""
     if path.is_dir():
         raise ModelError(f"{path}: this is a folder; wanted the name of a model file")
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        with beside.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    return hashlib.sha256(data).hexdigest()
+    return files.write_whole(path, data)
 
 
 def digest(path: PathLike) -> str:

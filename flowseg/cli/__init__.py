@@ -3,7 +3,7 @@
 import click
 
 from flowseg import __version__
-from flowseg.cli import doctor
+from flowseg.cli import doctor, masks, segment
 from flowseg.errors import FlowsegError
 
 
@@ -24,9 +24,11 @@ def main() -> None:
 
     \b
     Examples:
+      flowseg segment images/ -o results --model cyto2torch_0 --diameter 30
       flowseg doctor          what this machine can do, and what is missing
       flowseg doctor --warm   compile everything once, so that later runs start at once
     """
 
 
-main.add_command(doctor.command)
+for _module in (segment, masks, doctor):
+    main.add_command(_module.command)

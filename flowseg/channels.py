@@ -1,0 +1,202 @@
+"""Which channel the network sees as what: chosen by number from 0 or by name, and said back in words."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from flowseg.errors import InputError, OptionError
+from flowseg.images import Image
+
+Array = npt.NDArray[Any]
+
+#: The mean over all channels, in place of one.
+GREY = "grey"
+_GREY_WORDS = {"grey", "gray", "mean"}
+_NONE_WORDS = {"none", ""}
+_COLORS = (("red", "r"), ("green", "g"), ("blue", "b"))
+
+
+class Chosen(NamedTuple):
+    """A choice carried out on one image.
+
+    Attributes
+    ----------
+    planes
+        (2, H, W) in the image's own type, or float where channels were averaged. The second is zeros where none is
+        chosen.
+    text
+        The choice in words, for logs and ``run.json``.
+    first, second
+        Channel numbers from 0; None for the mean of all (first) or nothing (second).
+    """
+
+    planes: Array
+    text: str
+    first: int | None
+    second: int | None
+
+
+@dataclass(frozen=True)
+class ChannelChoice:
+    """Which channel to segment, and which one shows nuclei to help with it.
+
+    Attributes
+    ----------
+    first
+        Number from 0, name, ``"grey"`` for the mean of all channels, or None: the only channel, or the mean of a colour
+        image; with several channels that are not colours, None is refused.
+    second
+        Number from 0, name, or None for nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from flowseg.images import from_array
+    >>> image = from_array(np.zeros((2, 20, 30)), axes="CYX", channel_names=["DAPI", "GFP"])
+    >>> parse("gfp,dapi").take(image).text
+    "cytoplasm <- channel 1 'GFP', nucleus <- channel 0 'DAPI'"
+    """
+
+    first: int | str | None = None
+    second: int | str | None = None
+
+    def __post_init__(self) -> None:
+        for item in (self.first, self.second):
+            if isinstance(item, bool) or not isinstance(item, int | str | None):
+                raise OptionError(f"channel {item!r}; wanted a number from 0 or a name")
+            if isinstance(item, int) and item < 0:
+                raise OptionError(f"channel {item}; wanted a number from 0")
+        if self.first is None and self.second is not None:
+            raise OptionError(f"a second channel, {self.second!r}, but no first; name both, or 'grey' first")
+        if isinstance(self.second, str) and self.second.lower() in _GREY_WORDS:
+            raise OptionError("the second channel cannot be the mean of all; wanted a number, a name or nothing")
+
+    def take(self, image: Image, roles: tuple[str, str] = ("cytoplasm", "nucleus")) -> Chosen:
+        """Take the chosen channels of an image, as `Chosen`; ``roles`` is what the network sees them as."""
+        first = self._first(image)
+        second = None if self.second is None else _number(self.second, image)
+        top = image.pixels[first] if first is not None else _mean(image.pixels)
+        planes = np.zeros((2, *image.shape), top.dtype if second is None else np.result_type(top, image.pixels))
+        planes[0] = top
+        if second is not None:
+            planes[1] = image.pixels[second]
+        return Chosen(planes, _text(image, first, second, roles), first, second)
+
+    def _first(self, image: Image) -> int | None:
+        if isinstance(self.first, str) and self.first.lower() in _GREY_WORDS and not _named(self.first, image):
+            return None if image.channels > 1 else 0
+        if self.first is not None:
+            return _number(self.first, image)
+        if image.channels == 1:
+            return 0
+        if image.color:
+            return None
+        raise InputError(
+            f"{image.name} has {image.channels} channels ({_listed(image)}); choose the one to segment and, if there "
+            f"is one, the nuclei: channels=(1, 0) (--channels 1,0), or channels='grey' for the mean of all"
+        )
+
+
+def parse(channels: "ChannelChoice | Sequence[int | str | None] | str | int | None") -> ChannelChoice:
+    """Read a choice of channels as a person writes it.
+
+    Parameters
+    ----------
+    channels
+        None (the only channel, or the mean of a colour image), one channel, or two: numbers from 0, names, ``"grey"``
+        first, ``"none"`` or None second; as a sequence or as text with a comma.
+
+    Examples
+    --------
+    >>> parse("2,3")
+    ChannelChoice(first='2', second='3')
+    >>> parse(("cyto", 0))
+    ChannelChoice(first='cyto', second=0)
+    """
+    if isinstance(channels, ChannelChoice):
+        return channels
+    if channels is None:
+        return ChannelChoice()
+    if isinstance(channels, str):
+        items: list[Any] = [part.strip() for part in channels.split(",")]
+    elif isinstance(channels, Iterable):
+        items = list(channels)
+    else:
+        items = [channels]
+    if not 1 <= len(items) <= 2:
+        raise OptionError(f"channels {channels!r}: {len(items)} of them; wanted one, or two: to segment, and nuclei")
+    items = [None if isinstance(item, str) and item.lower() in _NONE_WORDS else item for item in items]
+    return ChannelChoice(*[int(item) if isinstance(item, np.integer) else item for item in items])
+
+
+def from_cellpose_channels(channels: Sequence[int]) -> ChannelChoice:
+    """Translate Cellpose's pair, where 1 is the first channel and 0 is grey (first) or nothing (second).
+
+    >>> from_cellpose_channels((2, 3))
+    ChannelChoice(first=1, second=2)
+    >>> from_cellpose_channels((0, 0))
+    ChannelChoice(first='grey', second=None)
+    """
+    if len(channels) != 2 or min(channels) < 0:
+        raise OptionError(f"channels {tuple(channels)}; wanted Cellpose's pair, from 0 up, such as (2, 3)")
+    first, second = (int(channel) for channel in channels)
+    if first == 0:  # Cellpose ignores the second then
+        return ChannelChoice(GREY)
+    return ChannelChoice(first - 1, second - 1 if second else None)
+
+
+def _number(channel: int | str, image: Image) -> int:
+    """Find the number of a channel given by number or name."""
+    named = _named(channel, image) if isinstance(channel, str) else []
+    if len(named) > 1:
+        raise InputError(f"{image.name} has channel {channel!r} {len(named)} times ({_listed(image)}); give its number")
+    number = int(channel) if isinstance(channel, int) or channel.isdecimal() else None
+    if number is not None and number >= image.channels and not named:
+        raise InputError(f"{image.name} has no channel {number}; channels count from 0 and it has {_listed(image)}")
+    if named and number is not None and number < image.channels and named[0] != number:
+        raise InputError(
+            f"channel {channel!r} is the name of channel {named[0]} and the number of another in {image.name} "
+            f"({_listed(image)}); give the number as a number, from 0"
+        )
+    if named:
+        return named[0]
+    if number is None:
+        raise InputError(f"{image.name} has no channel {channel!r}; it has {_listed(image)}")
+    return number
+
+
+def _named(channel: str, image: Image) -> list[int]:
+    wanted = channel.strip().casefold()
+    if image.color and not image.channel_names:
+        return [number for number, words in enumerate(_COLORS) if wanted in words]
+    return [number for number, name in enumerate(image.channel_names) if name.strip().casefold() == wanted]
+
+
+def _listed(image: Image) -> str:
+    if image.color and not image.channel_names:
+        return "0 red, 1 green, 2 blue"
+    if image.channels > 12 and not image.channel_names:
+        return f"0 to {image.channels - 1}"
+    return ", ".join(image.channel_text(channel) for channel in range(image.channels))
+
+
+def _mean(pixels: Array) -> Array:
+    """Mean over channels: exact enough in float32 up to 16 bits, in float64 beyond."""
+    wide = pixels.dtype.itemsize > 2 and pixels.dtype != np.float32
+    return np.asarray(pixels.mean(axis=0, dtype=np.float64 if wide else np.float32))
+
+
+def _text(image: Image, first: int | None, second: int | None, roles: tuple[str, str]) -> str:
+    def channel(number: int) -> str:
+        if image.color and not image.channel_names:
+            return f"channel {number} {_COLORS[number][0]!r}"
+        return f"channel {image.channel_text(number)}"
+
+    if first is None:
+        top = "mean of red, green and blue" if image.color else f"mean of {image.channels} channels"
+    else:
+        top = "grey" if image.channels == 1 and not image.channel_names else channel(first)
+    return f"{roles[0]} <- {top}, {roles[1]} <- {'nothing' if second is None else channel(second)}"

@@ -1,0 +1,142 @@
+"""``flowseg segment``: images in, instances out."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("segment")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of results.")
+@click.option("--model", "models", multiple=True, required=True, help="Model file; given several times, an ensemble.")
+@click.option("--diameter", type=float, help="Diameter of the cells in pixels; without it, estimated.")
+@click.option("--channels", help="Channels for the network, by number from 0 or by name: 1,0 or GFP,DAPI.")
+@click.option("--axes", help="Axes of TIFF files that do not say them: CYX, YXC, ...")
+@click.option("--plane", help="Which slice or time of deeper files: Z=3 or Z=3,T=0, counted from 0.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--precision", default="auto", show_default=True, help="auto, fp32, bf16 or fp16.")
+@click.option("--tile", type=int, help="Cut tiles of this side as Cellpose does; without it, as few as can be.")
+@click.option("--overlap", type=float, default=0.1, show_default=True, help="Part of a tile that neighbours share.")
+@click.option("--tta", is_flag=True, help="Predict every image in eight positions and take the mean.")
+@click.option("--invert", is_flag=True, help="Cells are darker than what is around them.")
+@click.option("--normalise-tile", type=int, default=0, help="Normalise in blocks of this side, for uneven light.")
+@click.option("--cellprob-threshold", type=float, help="Lower finds more and larger cells.")
+@click.option("--flow-threshold", type=float, help="Higher keeps more cells of odd shapes; 0 keeps all.")
+@click.option("--niter", type=int, help="Steps that pixels follow flows for.")
+@click.option("--min-size", type=int, help="Drop cells of fewer pixels.")
+@click.option("--save", default="labels", show_default=True, help="Some of labels,rle,table,flows.")
+@click.option("--rle-order", type=click.Choice(["row", "column"]), default="row", show_default=True)
+@click.option("--recursive", is_flag=True, help="Look into the folders of folders too.")
+@click.option("--max-memory", type=float, metavar="GIB", help="Refuse images that would take more.")
+@click.option("--overwrite", is_flag=True, help="Do again what an earlier run has done.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line for each image.")
+@click.option("--quiet", is_flag=True, help="Print errors alone.")
+def command(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, **settings: Any) -> None:
+    """Segment images: files, folders, or patterns in quotes.
+
+    Results are named after the images: OUT/<name>_labels.tif and so on. A run can be stopped anywhere; the same command
+    goes on where it stopped, and does again what has changed.
+
+    \b
+    Examples:
+      flowseg segment plate1/ -o results --model cyto2torch_0 --diameter 30
+      flowseg segment "day*/*.tif" -o results --model mine --channels 1,0 --save labels,table
+      flowseg segment test/ -o results --model mine --save rle      writes submission.csv
+    """
+    from flowseg.folder import Job, run
+    from flowseg.segment import load_model
+    from flowseg.sources import image_files
+
+    most = settings["max_memory"]
+    job = Job(
+        out,
+        tuple(each.strip() for each in settings["save"].split(",")),
+        settings["rle_order"],
+        settings["axes"],
+        settings["plane"],
+        settings["overwrite"],
+        None if most is None else int(most * 2**30),
+    )
+    options = _options(settings)
+    paths = image_files.find(inputs, settings["recursive"])
+    model = load_model(settings["models"], device=settings["device"], precision=settings["precision"])
+    with _Teller(len(paths), as_json, quiet) as teller:
+        summary = run(model, paths, job, options, teller.tell)
+    if not quiet and not as_json:
+        about = model.description
+        click.echo(
+            f"{summary.count('done')} images segmented, {summary.count('kept')} kept from earlier, "
+            f"{summary.count('failed')} failed, in {summary.seconds:.1f} s "
+            f"({about['engine']} on {about['device']}, {about['precision']}); results in {out}"
+        )
+    if summary.stopped:
+        click.echo("stopped: the same command goes on from here", err=True)
+        sys.exit(130)
+    if summary.count("failed"):
+        sys.exit(1)
+
+
+def _options(settings: dict[str, Any]) -> Any:
+    from flowseg.options import SegmentOptions
+
+    channels = settings["channels"]
+    return SegmentOptions(
+        diameter=settings["diameter"],
+        channels=None if channels is None else tuple(each.strip() for each in channels.split(",")),
+        tile=settings["tile"],
+        overlap=settings["overlap"],
+        tta=settings["tta"],
+        cellprob_threshold=settings["cellprob_threshold"],
+        flow_threshold=settings["flow_threshold"],
+        min_size=settings["min_size"],
+        niter=settings["niter"],
+        normalise_tile=settings["normalise_tile"],
+        invert=settings["invert"],
+    )
+
+
+class _Teller:
+    """Shows how a run goes: a bar with rate and time left, JSON lines, or errors alone."""
+
+    def __init__(self, total: int, as_json: bool, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.as_json, self.quiet = as_json, quiet
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=quiet or as_json or not sys.stderr.isatty(),
+        )
+        self.task = self.progress.add_task("segmenting", total=total, rate="")
+
+    def __enter__(self) -> "_Teller":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def tell(self, line: dict[str, Any]) -> None:
+        speed = self.progress.tasks[0].speed
+        self.progress.update(self.task, advance=1, rate=f"{speed:.1f}/s" if speed else "")
+        if self.as_json:
+            click.echo(json.dumps(line))
+        elif line["status"] == "failed":
+            self._say(f"failed: {line['path']}: {line['error']}")
+        elif not self.quiet:
+            for note in line["notes"]:
+                self._say(f"{line['name']}: {note}")
+
+    def _say(self, text: str) -> None:
+        if self.progress.disable:
+            click.echo(text, err=True)
+        else:
+            self.progress.console.print(text, markup=False, highlight=False)

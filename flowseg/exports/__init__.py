@@ -1,0 +1,1 @@
+"""Encoders: one a format, each from arrays to bytes or text; who calls them writes files whole."""

@@ -1,0 +1,108 @@
+"""Measurements of all instances at once: where they are, how large, of what shape, how bright, how sure."""
+
+import numpy as np
+import numpy.typing as npt
+
+from flowseg import arrays, flows, labels
+from flowseg.arrays import Floats, Labels
+from flowseg.kernels import regions
+
+Column = npt.NDArray[np.float64] | npt.NDArray[np.int64]
+
+# The length that a pixel of the border adds, by the kinds of its neighbours on the border (Benkrid & Crookes, 2000).
+_STRAIGHT, _DIAGONAL = (5, 7, 15, 17, 25, 27), (21, 33)
+
+
+def measure(
+    image: npt.ArrayLike,
+    planes: npt.NDArray[np.generic] | None = None,
+    cellprob: Floats | None = None,
+    predicted: Floats | None = None,
+) -> dict[str, Column]:
+    """Return a table with one row an instance, by ascending label.
+
+    Parameters
+    ----------
+    image
+        (H, W) labels.
+    planes
+        (C, H, W) intensities.
+    cellprob
+        (H, W) logits.
+    predicted
+        (2, H, W) flows that the instances were found from, for the flow error.
+
+    Returns
+    -------
+    dict
+        label, centroid_y, centroid_x, area, bbox_y0, bbox_x0, bbox_y1, bbox_x1 (half-open), diameter (of a disc of the
+        same area), perimeter and eccentricity (as scikit-image defines them), mean_intensity_0 ..., mean_probability
+        (0 to 1), flow_error. Lengths in pixels.
+
+    Examples
+    --------
+    >>> table = measure([[0, 3, 3], [0, 3, 3]])
+    >>> table["label"].tolist(), table["area"].tolist(), table["centroid_x"].tolist()
+    ([3], [4], [1.5])
+    """
+    found, values = arrays.as_labels(image)
+    boxes, counts = regions.boxes_and_areas(found)
+    there = np.flatnonzero(counts)
+    inside = found > 0
+    own = found[inside]
+    area = counts[there].astype(np.float64)
+
+    def total(weights: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+        return np.asarray(np.bincount(own, weights, minlength=len(counts))[there])
+
+    ys, xs = (axis.astype(np.float64) for axis in np.nonzero(inside))
+    centre_y, centre_x = total(ys) / area, total(xs) / area
+    table: dict[str, Column] = {
+        "label": values[there],
+        "centroid_y": centre_y,
+        "centroid_x": centre_x,
+        "area": counts[there],
+        **{f"bbox_{name}": boxes[there, place].astype(np.int64) for place, name in enumerate(("y0", "x0", "y1", "x1"))},
+        "diameter": 2 * np.sqrt(area / np.pi),
+        "perimeter": _perimeters(found, len(counts))[there],
+        "eccentricity": _eccentricities(
+            total(ys * ys) / area - centre_y**2,
+            total(xs * xs) / area - centre_x**2,
+            total(ys * xs) / area - centre_y * centre_x,
+        ),
+    }
+    for number, plane in enumerate(planes if planes is not None else ()):
+        table[f"mean_intensity_{number}"] = total(plane[inside]) / area
+    if cellprob is not None:
+        table["mean_probability"] = total(1 / (1 + np.exp(-cellprob[inside].astype(np.float64)))) / area
+    if predicted is not None:
+        table["flow_error"] = flows.flow_errors(found, arrays.as_flows(predicted), boxes, counts)[there]
+    return table
+
+
+def _eccentricities(
+    yy: npt.NDArray[np.float64], xx: npt.NDArray[np.float64], yx: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the eccentricity of the ellipse with these second moments; 0 for a point."""
+    middle, apart = (yy + xx) / 2, np.sqrt(((yy - xx) / 2) ** 2 + yx**2)
+    large, small = middle + apart, np.maximum(middle - apart, 0)
+    share = np.divide(small, large, out=np.ones_like(large), where=large > 1e-12)
+    return np.asarray(np.sqrt(1 - share))
+
+
+def _perimeters(found: Labels, length: int) -> npt.NDArray[np.float64]:
+    """Return the perimeter of each label, along the centres of its border pixels."""
+    border = np.pad(np.where(labels.outline_mask(found), found, 0), 1)
+    here = border[1:-1, 1:-1]
+    kinds = (here > 0).astype(np.int64)
+    height, width = found.shape
+    for dy in range(3):
+        for dx in range(3):
+            weight = (10, 2)[(dy == 1) != (dx == 1)]
+            if (dy, dx) != (1, 1):
+                kinds += weight * ((border[dy : dy + height, dx : dx + width] == here) & (here > 0))
+    lengths = np.zeros(1 + 4 * 2 + 4 * 10 + 1)
+    lengths[list(_STRAIGHT)] = 1
+    lengths[list(_DIAGONAL)] = np.sqrt(2)
+    lengths[[13, 23]] = (1 + np.sqrt(2)) / 2
+    return np.asarray(np.bincount(here.ravel(), lengths[kinds].ravel(), minlength=length))

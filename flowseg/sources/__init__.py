@@ -1,0 +1,1 @@
+"""Readers: what lies on disk becomes images and instances. One module a kind of source."""

@@ -1,0 +1,121 @@
+"""Files, folders and patterns become an ordered list of image files."""
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from flowseg.errors import InputError
+
+#: Endings of the names that are taken for images in folders and patterns, in lower case.
+EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
+
+# Endings, before the extension, of what flowseg and Cellpose write beside images.
+_OUTPUTS = re.compile(
+    r"_(labels|masks|flows|flows_[0-4]|cellprob|cp_output|overlay|outlines|seg)(_cp_masks)?$", re.IGNORECASE
+)
+_NUMBERS = re.compile(r"(\d+)")
+
+
+def find(inputs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str], recursive: bool = False) -> list[Path]:
+    """List the image files that inputs name.
+
+    Parameters
+    ----------
+    inputs
+        Files, folders and patterns (``*``, ``?``, ``[...]``, ``**`` for any folders), one or several. A name that
+        exists is never read as a pattern.
+    recursive
+        Whether to look into the folders of a folder.
+
+    Returns
+    -------
+    list of Path
+        Inputs keep their order; files of one folder or pattern are sorted as people count, so ``cell2`` before
+        ``cell10``, folder by folder. Each file comes once, where it is first named.
+
+    Raises
+    ------
+    InputError
+        An input does not exist, or a folder or pattern gives no image.
+
+    Notes
+    -----
+    A file named outright is always taken. In folders and patterns, only names with an ending of `EXTENSIONS` are, and
+    neither hidden files and folders nor outputs (``_labels``, ``_masks``, ``_flows``, ``_cellprob``, ``_overlay``,
+    ``_outlines``, ``_seg`` and Cellpose's own, before the ending).
+
+    Examples
+    --------
+    >>> find(["plate", "extra/*.tif"])                                  # doctest: +SKIP
+    [PosixPath('plate/a1.tif'), PosixPath('plate/a2.tif'), PosixPath('extra/b.tif')]
+    """
+    named = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    if not named:
+        raise InputError("no input was named; wanted files, folders or patterns")
+    found: dict[str, Path] = {}
+    for name in named:
+        for path in _of_one(os.fspath(name), recursive):
+            found.setdefault(os.path.realpath(path), path)
+    return list(found.values())
+
+
+def natural_key(path: Path) -> list[list[tuple[int, int, str]]]:
+    """Return a key that sorts numbers in names by their value, folder by folder."""
+    return [_part_key(part) for part in path.parts]
+
+
+def _part_key(text: str) -> list[tuple[int, int, str]]:
+    pieces = _NUMBERS.split(text)
+    key = [(1, int(piece), "") if piece.isdecimal() else (0, 0, piece.casefold()) for piece in pieces if piece]
+    return [*key, (-1, 0, text)]  # names that differ in case or leading zeros alone still have an order
+
+
+def _of_one(name: str, recursive: bool) -> list[Path]:
+    """List the images of one input."""
+    path = Path(name)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return _kept(
+            _files_below(path, recursive), f"folder {name}", "" if recursive else "; look below with --recursive"
+        )
+    if not glob.has_magic(name):
+        raise InputError(f"{name} does not exist")
+    matches = [Path(match) for match in glob.iglob(name, recursive=True)]
+    files = [match for match in matches if match.is_file()]
+    return _kept(files, f"pattern {name}", " (it matches folders only)" if matches and not files else "")
+
+
+def _files_below(folder: Path, recursive: bool) -> Iterator[Path]:
+    """Yield the files of a folder; links to folders are not followed, so there is an end."""
+    for place, folders, files in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")] if recursive else []
+        yield from (Path(place, name) for name in files)
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename} cannot be looked into: {error.strerror}") from error
+
+
+def _kept(files: Iterable[Path], what: str, hint: str) -> list[Path]:
+    """Keep the images, sorted; raise where none is left, saying what was passed over."""
+    seen = [path for path in files if not path.name.startswith(".")]
+    images = [path for path in seen if path.suffix.lower() in EXTENSIONS]
+    kept = sorted((path for path in images if not is_output(path)), key=natural_key)
+    if kept:
+        return kept
+    outputs, others = len(images), len(seen) - len(images)
+    passed = [f"{outputs} outputs of an earlier run"] * bool(outputs) + [f"{others} other files"] * bool(others)
+    besides = f"; passed over: {' and '.join(passed)}" if passed else ""
+    raise InputError(f"no image in {what}: looked for *{', *'.join(EXTENSIONS)}{besides}{hint}")
+
+
+def is_output(path: Path) -> bool:
+    """Whether a name is one that a run gives to its outputs.
+
+    >>> is_output(Path("a_labels.tif")), is_output(Path("labels.tif"))
+    (True, False)
+    """
+    return _OUTPUTS.search(path.stem) is not None

@@ -1,0 +1,81 @@
+import random
+from pathlib import Path
+
+import pytest
+
+from flowseg.errors import InputError
+from flowseg.sources import image_files
+from flowseg.sources._search import natural_key
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    names = ["cell10.tif", "cell2.TIF", "a.png", "a.tif", "B.jpeg", "notes.txt", ".hidden.tif", "deep/x.bmp"]
+    names += ["a_labels.tif", "a.png_labels.tif", "a_masks.tif", "a_cp_masks.png", "a_flows.tif", "a_cellprob.tif"]
+    names += [".secret/y.tif", "deep/deeper/z.tiff", "odd[1].tif", "a_overlay.png", "a_outlines.png", "seg.npy"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def names(found: list[Path]) -> list[str]:
+    return [path.as_posix() for path in found]
+
+
+ALL = ["a.png", "a.tif", "B.jpeg", "cell2.TIF", "cell10.tif", "odd[1].tif"]
+
+
+def test_a_folder(folder: Path) -> None:
+    assert names(image_files.find(".")) == ALL
+    assert names(image_files.find(folder)) == [f"{folder.as_posix()}/{name}" for name in ALL]
+
+
+def test_folders_below(folder: Path) -> None:
+    assert names(image_files.find([folder], recursive=True)) == [
+        f"{folder.as_posix()}/{name}"
+        for name in [*ALL[:3], "cell2.TIF", "cell10.tif", "deep/deeper/z.tiff", "deep/x.bmp", "odd[1].tif"]
+    ]
+
+
+def test_patterns(folder: Path) -> None:
+    assert names(image_files.find("cell*")) == ["cell2.TIF", "cell10.tif"]
+    assert names(image_files.find("**/*.tif*")) == ["a.tif", "cell10.tif", "deep/deeper/z.tiff", "odd[1].tif"]
+    assert names(image_files.find("odd[1].tif")) == ["odd[1].tif"]
+
+
+def test_inputs_keep_their_order_and_come_once(folder: Path) -> None:
+    found = image_files.find(["cell10.tif", ".", str(folder / "a.png"), "deep/x.bmp"])
+    assert names(found) == ["cell10.tif", "a.png", "a.tif", "B.jpeg", "cell2.TIF", "odd[1].tif", "deep/x.bmp"]
+
+
+def test_what_is_named_outright_is_taken(folder: Path) -> None:
+    assert names(image_files.find(["a_labels.tif", "notes.txt", ".hidden.tif"])) == [
+        "a_labels.tif",
+        "notes.txt",
+        ".hidden.tif",
+    ]
+
+
+def test_nothing_found(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.tif does not exist"):
+        image_files.find("none.tif")
+    with pytest.raises(InputError, match=r"no image in pattern none\*"):
+        image_files.find(["a.tif", "none*"])
+    with pytest.raises(InputError, match=r"pattern \*_labels.tif.*passed over: 2 outputs of an earlier run$"):
+        image_files.find("*_labels.tif")
+    (folder / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no image in folder empty: looked for \*.tif.*--recursive"):
+        image_files.find("empty")
+    with pytest.raises(InputError, match="1 other files"):
+        image_files.find("*.txt")
+    with pytest.raises(InputError, match="no input"):
+        image_files.find([])
+
+
+def test_numbers_sort_by_value() -> None:
+    wanted = ["a1", "a2", "a10", "A10b", "b", "b1x2", "b1x10", "b01y"]
+    shuffled = [Path(name) for name in wanted]
+    random.Random(0).shuffle(shuffled)
+    assert [path.name for path in sorted(shuffled, key=natural_key)] == wanted

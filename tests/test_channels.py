@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+
+from flowseg import channels, images
+from flowseg.channels import ChannelChoice
+from flowseg.errors import InputError, OptionError
+
+RNG = np.random.default_rng(0)
+GREY = images.from_array(RNG.integers(0, 255, (5, 6), np.uint8))
+RGB = images.from_array(RNG.integers(0, 255, (5, 6, 3), np.uint8))
+PAIR = images.from_array(RNG.integers(0, 9999, (2, 5, 6), np.uint16), "CYX", channel_names=["DAPI", "GFP"])
+FOUR = images.from_array(RNG.random((4, 5, 6)), "CYX")
+WAVES = images.from_array(RNG.random((3, 5, 6)), "CYX", channel_names=["405", "488", "1"])
+
+
+def test_grey_is_taken_with_nothing_beside() -> None:
+    chosen = channels.parse(None).take(GREY)
+    np.testing.assert_array_equal(chosen.planes, [GREY.pixels[0], np.zeros((5, 6))])
+    assert chosen.planes.dtype == np.uint8
+    assert chosen.text == "cytoplasm <- grey, nucleus <- nothing"
+
+
+def test_colour_is_averaged() -> None:
+    chosen = channels.parse(None).take(RGB)
+    np.testing.assert_allclose(chosen.planes[0], RGB.pixels.astype(float).mean(axis=0), rtol=1e-6)
+    assert not chosen.planes[1].any()
+    assert (chosen.first, chosen.second) == (None, None)
+    assert chosen.text == "cytoplasm <- mean of red, green and blue, nucleus <- nothing"
+
+
+@pytest.mark.parametrize("image", [PAIR, FOUR, WAVES])
+def test_several_channels_are_asked_about(image: images.Image) -> None:
+    with pytest.raises(InputError, match="choose the one to segment"):
+        channels.parse(None).take(image)
+
+
+@pytest.mark.parametrize(
+    ("given", "image", "first", "second"),
+    [
+        ("1,0", PAIR, 1, 0),
+        ((1, 0), PAIR, 1, 0),
+        ([np.int64(1)], PAIR, 1, None),
+        (1, PAIR, 1, None),
+        ("gfp, dapi", PAIR, 1, 0),
+        (("GFP", None), PAIR, 1, None),
+        ("GFP,none", PAIR, 1, None),
+        ("grey", FOUR, None, None),
+        ("grey,3", FOUR, None, 3),
+        ("grey", GREY, 0, None),
+        ("0", GREY, 0, None),
+        ("green,b", RGB, 1, 2),
+        ("488,405", WAVES, 1, 0),
+        ((2, 1), WAVES, 2, 1),
+        ("0", WAVES, 0, None),
+    ],
+)
+def test_choices(given: object, image: images.Image, first: int | None, second: int | None) -> None:
+    chosen = channels.parse(given).take(image)
+    assert (chosen.first, chosen.second) == (first, second)
+    top = image.pixels.mean(axis=0) if first is None else image.pixels[first]
+    np.testing.assert_allclose(chosen.planes[0], top, rtol=1e-6)
+    np.testing.assert_array_equal(chosen.planes[1], 0 if second is None else image.pixels[second])
+
+
+def test_the_choice_is_said_back() -> None:
+    text = channels.parse("gfp,dapi").take(PAIR).text
+    assert text == "cytoplasm <- channel 1 'GFP', nucleus <- channel 0 'DAPI'"
+    assert channels.parse("2").take(FOUR, ("nuclei", "unused")).text == "nuclei <- channel 2, unused <- nothing"
+    assert channels.parse("g").take(RGB).text == "cytoplasm <- channel 1 'green', nucleus <- nothing"
+
+
+@pytest.mark.parametrize(
+    ("given", "image", "message"),
+    [
+        ("2", PAIR, "no channel 2"),
+        ("0,5", PAIR, "no channel 5"),
+        ("RFP", PAIR, "no channel 'RFP'; it has 0 'DAPI', 1 'GFP'"),
+        ("1", WAVES, "name of channel 2 and the number of another"),
+        ("red", FOUR, "no channel 'red'"),
+        ("1", GREY, "channels count from 0"),
+    ],
+)
+def test_channels_that_are_not_there(given: str, image: images.Image, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        channels.parse(given).take(image)
+
+
+def test_a_name_twice_is_asked_about() -> None:
+    twice = images.from_array(np.zeros((2, 5, 6)), "CYX", channel_names=["a", "A"])
+    with pytest.raises(InputError, match="2 times"):
+        channels.parse("a").take(twice)
+
+
+@pytest.mark.parametrize("given", ["1,2,3", (), (-1,), (None, 1), (1.5,), (True,), "1,grey", ",1"])
+def test_choices_that_cannot_be(given: object) -> None:
+    with pytest.raises(OptionError):
+        channels.parse(given)
+
+
+def test_cellpose_counts_from_one() -> None:
+    assert channels.from_cellpose_channels([2, 3]) == ChannelChoice(1, 2)
+    assert channels.from_cellpose_channels([1, 0]) == ChannelChoice(0, None)
+    assert channels.from_cellpose_channels([0, 0]) == ChannelChoice("grey")
+    assert channels.from_cellpose_channels([0, 2]) == ChannelChoice("grey")
+    for wrong in ([1], [1, -1], [1, 2, 3]):
+        with pytest.raises(OptionError):
+            channels.from_cellpose_channels(wrong)
+
+
+def test_the_image_is_not_changed() -> None:
+    before = PAIR.pixels.copy()
+    chosen = channels.parse("1,0").take(PAIR)
+    chosen.planes[:] = 0
+    np.testing.assert_array_equal(PAIR.pixels, before)

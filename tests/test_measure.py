@@ -1,0 +1,48 @@
+"""Measurements, against scikit-image's regionprops."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from skimage.measure import regionprops
+
+from flowseg import flows
+from flowseg.measure import measure
+from tests.shapes import label_images, logits, solid_cells
+
+
+def check(image: npt.NDArray[np.int32]) -> None:
+    rng = np.random.default_rng(0)
+    planes = rng.uniform(size=(2, *image.shape))
+    cellprob = rng.normal(size=image.shape).astype(np.float32)
+    table = measure(image, planes, cellprob)
+    regions = regionprops(image, np.moveaxis(planes, 0, 2)) if image.size else []
+    assert table["label"].tolist() == [region.label for region in regions]
+    for row, region in enumerate(regions):
+        assert (table["centroid_y"][row], table["centroid_x"][row]) == pytest.approx(region.centroid)
+        assert table["area"][row] == region.area
+        assert tuple(table[f"bbox_{name}"][row] for name in ("y0", "x0", "y1", "x1")) == region.bbox
+        assert table["diameter"][row] == pytest.approx(region.equivalent_diameter_area)
+        assert table["perimeter"][row] == pytest.approx(region.perimeter)
+        assert table["eccentricity"][row] == pytest.approx(region.eccentricity, abs=1e-5)
+        for number in range(2):
+            assert table[f"mean_intensity_{number}"][row] == pytest.approx(region.intensity_mean[number])
+        sure = 1 / (1 + np.exp(-cellprob[image == region.label]))
+        assert table["mean_probability"][row] == pytest.approx(sure.mean())
+
+
+@settings(deadline=None, max_examples=80)
+@given(label_images())
+def test_measurements_are_those_of_skimage(image: npt.NDArray[np.int32]) -> None:
+    check(image)
+
+
+def test_measurements_of_cells_are_those_of_skimage() -> None:
+    check(solid_cells(150, 20, seed=1, gap=0))
+
+
+def test_the_flow_error_is_small_for_own_flows_and_large_for_turned_ones() -> None:
+    image = solid_cells(100, 25, seed=1)
+    own = flows.masks_to_flows(image)
+    assert measure(image, cellprob=logits(image), predicted=own)["flow_error"].max() < 1e-6
+    assert measure(image, predicted=-own)["flow_error"].min() > 1

@@ -1,0 +1,154 @@
+"""Segmenting one image: models and ensembles, diameters that are found out, and notes that say what to do."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import ndimage
+
+from flowseg import FlowsegError, checkpoint, labels, masks_to_flows, metrics
+from flowseg.checkpoint import Checkpoint
+from flowseg.engines import Batch
+from flowseg.options import Architecture, ModelConfig, SegmentOptions
+from flowseg.segment import Model, load_model
+from tests.networks import scrambled
+from tests.shapes import solid_cells
+
+Array = npt.NDArray[np.float32]
+
+
+class Oracle:
+    """Sees the cells: finds the bright, solid things in the image and gives their flows, as a perfect network would.
+
+    Like a network it knows one size: of things much larger than 40 pixels it gives pieces.
+    """
+
+    name, device, precision, batch_pixels = "oracle", "cpu", "fp32", 2**16
+
+    def run(self, tiles: Array, style: Array | None = None) -> Batch:
+        maps = np.stack([self._maps(tile[0]) for tile in tiles])
+        return Batch(maps, np.ones((len(tiles), 4), np.float32) / 2)
+
+    def _maps(self, plane: Array) -> Array:
+        bright = plane > 0.5
+        cells = ndimage.label(ndimage.binary_erosion(bright))[0]
+        for _ in range(2):
+            cells = np.where((cells == 0) & bright, ndimage.grey_dilation(cells, 3), cells)
+        if labels.median_diameter(cells) > 60:
+            cells = labels.relabel(cells * 1000 + np.add.outer(*(np.arange(side) // 40 for side in cells.shape)))
+        probability = np.where(cells > 0, 5.0, -5.0)
+        return np.concatenate([5 * masks_to_flows(cells), probability[None]]).astype(np.float32)
+
+    def styles(self, tiles: Array) -> Array:
+        return np.ones((len(tiles), 4), np.float32)
+
+
+def oracle(**config: object) -> Model:
+    weights = scrambled(Architecture(widths=(4, 6))).state_dict()
+    given = ModelConfig(architecture=Architecture(widths=(4, 6)), diameter_mean=30.0, **config)  # type: ignore[arg-type]
+    return Model([Checkpoint(given, weights, "0" * 64, "flowseg")], [Oracle()], ["oracle"])
+
+
+def picture(cells: npt.NDArray[np.int32]) -> Array:
+    """Return bright cells with a dark line around each."""
+    return np.where((cells > 0) & ~labels.outline_mask(cells), 200.0, 10.0).astype(np.float32)
+
+
+def test_cells_are_found_at_their_diameter() -> None:
+    cells = solid_cells(220, 30, seed=1)
+    found = oracle().segment(picture(cells), diameter=30)
+    assert metrics.average_precision(cells, found.labels, 0.5).ap[0] > 0.75
+    assert found.labels.shape == found.cellprob.shape == found.flows.shape[1:] == cells.shape
+    assert (found.diameter, found.notes) == (30.0, [])
+    assert "cytoplasm <- grey" in found.channels
+    assert list(found.to_rle()) == found.to_table()["label"].tolist() == list(range(1, found.labels.max() + 1))
+
+
+@pytest.mark.parametrize("diameter", [18, 60])
+def test_a_diameter_that_is_far_off_is_found_out(diameter: int) -> None:
+    cells = solid_cells(10 * diameter, diameter, seed=2)
+    found = oracle().segment(picture(cells))
+    assert 0.6 * diameter < found.diameter < 1.5 * diameter
+    assert metrics.average_precision(cells, found.labels, 0.5).ap[0] > 0.6
+
+
+def test_options_of_the_model_hold_until_others_are_given() -> None:
+    cells = solid_cells(120, 30, seed=1)
+    model = oracle(min_size=10_000)
+    assert model.segment(picture(cells), diameter=30).labels.max() == 0
+    assert model.segment(picture(cells), diameter=30, min_size=15).labels.max() > 3
+    assert model.segment(picture(cells), SegmentOptions(diameter=30, min_size=15)).labels.max() > 3
+    with pytest.raises(FlowsegError, match="there is no option 'diametre'"):
+        model.segment(picture(cells), diametre=30)
+
+
+def test_dark_cells_are_found_when_inverted() -> None:
+    cells = solid_cells(220, 30, seed=1)
+    dark = 255 - picture(cells)
+    found = oracle().segment(dark, diameter=30, invert=True)
+    assert metrics.average_precision(cells, found.labels, 0.5).ap[0] > 0.75
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings"),
+    [
+        ((1, 1), {}),
+        ((1, 50), {}),
+        ((50, 1), {}),
+        ((40, 40, 3), {}),
+        ((40, 40, 4), {}),
+        ((2, 40, 40), {"axes": "CYX", "channels": (1, 0)}),
+        ((40, 40, 5), {"axes": "YXC", "channels": (4,)}),
+    ],
+)
+def test_images_of_all_shapes(shape: tuple[int, ...], settings: dict[str, object]) -> None:
+    found = oracle().segment(np.random.default_rng(0).integers(0, 99, shape), **settings)  # type: ignore[arg-type]
+    assert found.labels.dtype == np.int32
+
+
+def test_notes_say_what_is_wrong_and_what_to_try() -> None:
+    model = oracle()
+    assert "no contrast" in model.segment(np.zeros((40, 40)), diameter=30).notes[0]
+    broken = picture(solid_cells(120, 30, seed=1))
+    broken[3, 4] = np.nan
+    assert "1 NaN or infinite pixels were replaced" in model.segment(broken, diameter=30).notes[0]
+    nothing = model.segment(picture(solid_cells(120, 30, seed=1)), diameter=30, cellprob_threshold=9)
+    assert "lower cellprob_threshold" in nothing.notes[0]
+    all_small = model.segment(picture(solid_cells(120, 30, seed=1)), diameter=30, min_size=10**6)
+    assert "were too small (min_size)" in all_small.notes[0]
+    assert "is the diameter right?" in model.segment(broken, diameter=200).notes[-1]
+
+
+def test_models_come_from_files(tmp_path: Path) -> None:
+    paths = []
+    for seed, kind in enumerate(("first", "second")):
+        paths.append(str(tmp_path / f"{kind}.model"))
+        config, weights = (
+            ModelConfig(architecture=Architecture(widths=(4, 6))),
+            scrambled(Architecture(widths=(4, 6)), seed).state_dict(),
+        )
+        checkpoint.write_flowseg(paths[-1], config, weights)
+    image = np.random.default_rng(0).integers(0, 99, (40, 50))
+    first, second, both = (load_model(each, device="cpu", precision="fp32") for each in (paths[0], paths[1], paths))
+    flows = [model.segment(image, diameter=30).flows for model in (first, second, both)]
+    np.testing.assert_allclose(flows[2], (flows[0] + flows[1]) / 2, atol=1e-5)
+    assert both.digest == f"{first.digest}+{second.digest}"
+    assert both.description["precision"] == "fp32"
+    assert both.estimate_bytes((5000, 5000)) > first.estimate_bytes((500, 500))
+
+
+def test_models_that_cannot_work_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FlowsegError, match="no such file"):
+        load_model(str(tmp_path / "none"))
+    with pytest.raises(FlowsegError, match="at least one"):
+        load_model([])
+    paths = []
+    for channels in (1, 2):
+        architecture = Architecture(widths=(4, 6), channels=channels)
+        paths.append(str(tmp_path / str(channels)))
+        checkpoint.write_flowseg(
+            paths[-1], ModelConfig(architecture=architecture), scrambled(architecture).state_dict()
+        )
+    with pytest.raises(FlowsegError, match="another number of channels"):
+        load_model(paths, device="cpu")
