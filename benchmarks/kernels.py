@@ -64,7 +64,8 @@ def main() -> None:
         return
     rows = [row for side in options.sizes for row in rows_of_side(side, options.masks, options.repeats)]
     rows.append(crop_row(options.masks))
-    options.out.write_text(page(rows))
+    others = options.out.read_text().partition("## Segmentation") if options.out.exists() else ("", "", "")
+    options.out.write_text("\n".join(filter(None, (page(rows), "".join(others[1:])))))
 
 
 def rows_of_side(side: int, masks: Path, repeats: int) -> list[Row]:

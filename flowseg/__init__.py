@@ -17,6 +17,7 @@ __all__ = [
     "__version__",
     "flows_to_masks",
     "labels",
+    "load_model",
     "masks_to_flows",
     "metrics",
     "rle",
@@ -26,6 +27,7 @@ __all__ = [
 _HOMES = {
     "FlowsegError": "errors",
     "flows_to_masks": "dynamics",
+    "load_model": "segment",
     "masks_to_flows": "flows",
 }
 _MODULES = ("labels", "metrics", "rle")
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from flowseg.dynamics import flows_to_masks
     from flowseg.errors import FlowsegError
     from flowseg.flows import masks_to_flows
+    from flowseg.segment import load_model
 
 
 def __getattr__(name: str) -> object:

@@ -36,6 +36,7 @@ def examine() -> list[Finding]:
         Finding("machine", f"{platform.system()} {platform.machine()}, {threads.count()} threads in use", True),
         _torch(),
         _accelerator(),
+        _engine(),
         _kernel_cache(),
         *(_extra(package, *what) for package, what in _OPTIONAL.items()),
     ]
@@ -45,7 +46,7 @@ def warm_kernels() -> Finding:
     """Compile every kernel, by using each once, so that later processes load it from disk."""
     import numpy as np
 
-    from flowseg import dynamics, flows, labels, metrics, overlaps, rle
+    from flowseg import dynamics, flows, images, labels, metrics, normalize, overlaps, rle
     from flowseg.instances import Instances
 
     started = time.perf_counter()
@@ -60,6 +61,7 @@ def warm_kernels() -> Finding:
     metrics.average_precision(image, image)
     rle.decode_labels(rle.encode_labels(image, order="column").values(), image.shape, order="column")
     rle.coco_to_instances(rle.labels_to_coco(image).values())
+    normalize.normalize(images.resize(image[None], (30, 30)))
     return Finding("kernels", f"ready after {time.perf_counter() - started:.1f} s", True)
 
 
@@ -80,6 +82,19 @@ def _accelerator() -> Finding:
     if torch.backends.mps.is_available():
         return Finding("accelerator", "Apple GPU (mps)", True)
     return Finding("accelerator", "none: the processor does the work", True)
+
+
+def _engine() -> Finding:
+    from flowseg import engines
+
+    chosen = engines.choose()
+    best = chosen.engine == "openvino" or chosen.device != "cpu"
+    return Finding(
+        "network runs on",
+        f"{chosen.engine}, {chosen.device}, {chosen.precision}" + (f": {chosen.why}" if best else ""),
+        best,
+        "" if best else chosen.why,
+    )
 
 
 def _kernel_cache() -> Finding:

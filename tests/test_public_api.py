@@ -12,6 +12,7 @@ PROMISED = {
     "__version__",
     "flows_to_masks",
     "labels",
+    "load_model",
     "masks_to_flows",
     "metrics",
     "rle",

@@ -1,0 +1,205 @@
+"""Time `flowseg segment` beside cellpose 3.1.1.2: same weights, same images, in one run; adds a table to RESULTS.md.
+
+    python benchmarks/segment.py --model path/to/cellpose_model --images path/to/dsb2018/images
+
+The model is one that Cellpose opens. Both sides are timed in turn after a warm-up; ratios are of medians.
+"""
+
+import argparse
+import datetime
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from skimage.io import imread, imsave
+
+from flowseg import __version__, checkpoint, engines, metrics, threads
+from flowseg.segment import Model, load_model
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+MARK = "## Segmentation"
+DIAMETER = 30.0
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    what: str
+    ours: float
+    peer: float
+    unit: str
+    agreement: str = "-"
+
+    def text(self) -> str:
+        both = f"{self.ours:,.3f} {self.unit} | {self.peer:,.3f} {self.unit}"
+        return f"| {self.what} | {both} | {self.peer / self.ours:.1f}x | {self.agreement} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--images", type=Path, required=True, help="folder of images (PNG) of 256 x 256 pixels")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--peak", nargs=2, metavar=("WHO", "IMAGE"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if options.peak:
+        print(json.dumps(peak(options.model, *options.peak)))
+        return
+    rows = []
+    for row in measured(options.model, small_images(options.images), options.repeats):
+        print(row.text(), flush=True)
+        rows.append(row)
+    kept = RESULTS.read_text().split(MARK)[0].rstrip() if RESULTS.exists() else "# Measured"
+    RESULTS.write_text(f"{kept}\n\n{page(rows)}")
+
+
+def measured(model: str, images: list[npt.NDArray[np.uint8]], repeats: int) -> "list[Row]":
+    peer = open_peer(model)
+    precise = load_model(model, device="cpu", precision="fp32")
+    usual = load_model(model, device="cpu")
+    rows = [*network_rows(model, peer, repeats)]
+    for side in (1024, 2048):
+        image = mosaic(images, side)
+        theirs = peer_masks(peer, image)
+        rows.append(image_row(f"{side}² image, float32, same tiles", precise, image, peer, theirs, repeats, tile=224))
+        rows.append(image_row(f"{side}² image, float32, defaults", precise, image, peer, theirs, repeats))
+        name = f"{side}² image, defaults ({usual.description['precision']})"
+        rows.append(image_row(name, usual, image, peer, theirs, repeats))
+    with tempfile.TemporaryDirectory() as folder:
+        large = Path(folder) / "large.png"
+        imsave(large, mosaic(images, 2048), check_contrast=False)
+        ours, theirs_peak = (peak_elsewhere(model, who, large) for who in ("flowseg", "cellpose"))
+        rows.append(Row("peak memory, 2048² image, defaults", ours, theirs_peak, "GB"))
+        rows.append(folder_row(model, images, Path(folder)))
+    return rows
+
+
+def network_rows(model: str, peer: object, repeats: int) -> list[Row]:
+    from cellpose.core import _forward
+
+    file = checkpoint.read(model)
+    tiles = np.random.default_rng(0).normal(size=(8, 2, 224, 224)).astype(np.float32)
+    rows = []
+    for precision in ("fp32", "bf16"):
+        engine = engines.start(file.config.architecture, file.weights, "cpu", precision)
+        times = timed(lambda run=engine.run: run(tiles), lambda: _forward(peer.net, tiles), repeats)
+        exact = _forward(peer.net, tiles)[0]
+        error = np.abs(engine.run(tiles).maps - exact).max() / np.abs(exact).max()
+        rows.append(Row(f"network alone, {precision}, 8 tiles of 224²", *times, "s", f"error {error:.1e}"))
+    return rows
+
+
+def image_row(
+    what: str,
+    model: Model,
+    image: npt.NDArray[np.uint8],
+    peer: object,
+    theirs: npt.NDArray[np.int32],
+    repeats: int,
+    **how: int,
+) -> Row:
+    times = timed(lambda: model.segment(image, diameter=DIAMETER, **how), lambda: peer_masks(peer, image), repeats)
+    found = model.segment(image, diameter=DIAMETER, **how).labels
+    return Row(what, *times, "s", f"AP at 0.9: {metrics.average_precision(theirs, found, 0.9).ap[0]:.4f}")
+
+
+def folder_row(model: str, images: list[npt.NDArray[np.uint8]], folder: Path) -> Row:
+    """Time whole processes over 200 images of 256 x 256."""
+    inputs = folder / "inputs"
+    inputs.mkdir()
+    for number in range(200):
+        imsave(inputs / f"{number:03}.png", images[number % len(images)], check_contrast=False)
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "flowseg", "segment", str(inputs), "-o", str(folder / "out"), "--model", model]
+    subprocess.run([*command, "--diameter", str(DIAMETER), "--device", "cpu"], check=True, capture_output=True)
+    ours = time.perf_counter() - started
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "cellpose", "--dir", str(inputs), "--pretrained_model", model, "--diameter"]
+    subprocess.run([*command, str(DIAMETER), "--chan", "0", "--save_tif", "--no_npy"], check=True, capture_output=True)
+    return Row("folder of 200 images of 256², processes from start to end", ours, time.perf_counter() - started, "s")
+
+
+def open_peer(model: str) -> object:
+    import torch
+    from cellpose.models import CellposeModel
+
+    return CellposeModel(gpu=False, pretrained_model=model, device=torch.device("cpu"))
+
+
+def peer_masks(peer: object, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+    return np.asarray(peer.eval(image, channels=[0, 0], diameter=DIAMETER)[0], np.int32)
+
+
+def timed(ours: Callable[[], object], peer: Callable[[], object], repeats: int) -> tuple[float, float]:
+    ours()
+    mine, theirs = [], []
+    for _ in range(repeats):
+        mine.append(seconds(ours))
+        theirs.append(seconds(peer))
+    return float(np.median(mine)), float(np.median(theirs))
+
+
+def seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def peak_elsewhere(model: str, who: str, image: Path) -> float:
+    command = [sys.executable, __file__, "--model", model, "--images", ".", "--peak", who, str(image)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def peak(model: str, who: str, path: str) -> float:
+    """Segment one image and return the peak memory of this process in GB."""
+    import resource
+
+    image = imread(path)
+    if who == "flowseg":
+        load_model(model, device="cpu").segment(image, diameter=DIAMETER)
+    else:
+        peer_masks(open_peer(model), image)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def small_images(folder: Path) -> list[npt.NDArray[np.uint8]]:
+    images = [imread(path) for path in sorted(folder.glob("*.png"))]
+    return [image for image in images if image.shape == (256, 256)]
+
+
+def mosaic(images: list[npt.NDArray[np.uint8]], side: int) -> npt.NDArray[np.uint8]:
+    rng = np.random.default_rng(0)
+    rows = [np.hstack([images[rng.integers(len(images))] for _ in range(side // 256)]) for _ in range(side // 256)]
+    return np.vstack(rows)
+
+
+def page(rows: list[Row]) -> str:
+    processor = next(
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    )
+    flags = Path("/proc/cpuinfo").read_text()
+    amx = "with" if "amx_bf16" in flags else "without"
+    table = "\n".join(row.text() for row in rows)
+    return f"""{MARK}
+
+`benchmarks/segment.py`, flowseg {__version__} with OpenVINO beside cellpose 3.1.1.2, {datetime.date.today()},
+{processor}, {threads.count()} cores, {amx} AMX. Agreement is with Cellpose's own result.
+
+| what | flowseg | cellpose | ratio | agreement |
+|---|---|---|---|---|
+{table}
+"""
+
+
+if __name__ == "__main__":
+    main()
