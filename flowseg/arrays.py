@@ -123,8 +123,10 @@ def _finite(array: npt.NDArray[Any], name: str) -> Floats:
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} has type {array.dtype}; wanted real numbers")
     result: Floats = _for_kernels(array, np.float32)
-    # The sum is finite exactly when nothing is NaN or infinite (or so large that float32 overflows): one fast pass.
-    if result.size and not np.isfinite(np.sum(result, dtype=np.float64)):
+    # A finite sum has finite parts: one fast pass. An infinite one may also come of large numbers: then look closely.
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspicious = not np.isfinite(np.sum(result))
+    if suspicious and not np.isfinite(result).all():
         raise InputError(f"{name} holds NaN or infinity; wanted finite numbers (was the image free of NaN?)")
     return result
 

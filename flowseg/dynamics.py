@@ -82,9 +82,7 @@ def find_masks(flows: npt.ArrayLike, cellprob: npt.ArrayLike, options: MaskOptio
     probability = arrays.as_probability(cellprob, field.shape[1:])
     if probability.size > arrays.MAX_LABEL:
         raise InputError(f"the image has {probability.size} pixels; at most {arrays.MAX_LABEL} fit in one piece")
-    ends = _follow(field, probability, options)
-    foreground = int(np.count_nonzero(ends >= 0))
-    image = _gather(ends)
+    image, foreground = _gather(_follow(field, probability, options))
     boxes, areas = regions.boxes_and_areas(image)
     candidates = areas > 0
     fitting = candidates & (areas <= options.max_size_fraction * image.size)
@@ -109,16 +107,16 @@ def _follow(flows: Floats, cellprob: Floats, options: MaskOptions) -> Labels:
     return ends
 
 
-def _gather(ends: Labels) -> Labels:
-    """Turn ends into labels, in place: seeds grow from the peaks of the histogram of ends."""
+def _gather(ends: Labels) -> tuple[Labels, int]:
+    """Turn ends into labels, in place, and count them: seeds grow from the peaks of the histogram of ends."""
     counts, seeds = np.zeros(ends.shape, np.int32), np.zeros(ends.shape, np.int32)
-    sinks.count_ends(ends, counts)
-    peaks = sinks.find_peaks(counts)
+    points = sinks.count_ends(ends, counts)
+    peaks = sinks.find_peaks(counts, points)
     peaks = peaks[np.argsort(counts.ravel()[peaks], kind="stable")]
     sinks.grow_seeds(counts, peaks, seeds)
     rows = threads.blocks(len(ends), _ROWS)
     threads.over_ranges(lambda a, b: sinks.assign_rows(ends, seeds, a, b), rows)
-    return ends
+    return ends, points
 
 
 def _agrees(

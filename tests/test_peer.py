@@ -1,9 +1,13 @@
 """Side by side with cellpose 3.1.1.2, in the environment that the ``bench`` extra makes: ``pytest -m peer``."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from flowseg import dynamics, flows, labels, metrics
+from flowseg import checkpoint, dynamics, flows, labels, load_model, metrics
+from flowseg.options import Architecture, ModelConfig
+from tests.networks import scrambled
 from tests.shapes import logits, solid_cells
 
 pytestmark = [
@@ -85,3 +89,22 @@ def test_average_precision_is_the_peers(seed: int) -> None:
     for mine, other in zip(ours[1:], theirs[1:], strict=True):
         assert (mine == other).all()
     np.testing.assert_allclose(ours.ap, theirs[0], atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("shape", "diameter"), [((100, 150), 30), ((300, 260), 20), ((130, 91), 47), ((90, 80, 3), 30)]
+)
+def test_predictions_are_the_peers(tmp_path: Path, shape: tuple[int, ...], diameter: int) -> None:
+    import torch
+    from cellpose.models import CellposeModel
+
+    path = str(tmp_path / "model")
+    checkpoint.write_cellpose(path, ModelConfig(), scrambled(Architecture()).state_dict())
+    peer = CellposeModel(gpu=False, pretrained_model=path, device=torch.device("cpu"))
+    image = np.random.default_rng(0).integers(0, 1000, shape).astype(np.uint16)
+    grey = image.mean(axis=2).astype(np.float32) if image.ndim == 3 else image
+    _, (_, their_flows, their_cellprob), _ = peer.eval(grey, channels=[0, 0], diameter=diameter, compute_masks=False)
+    ours = load_model(path, device="cpu", precision="fp32").segment(image, diameter=diameter, tile=224)
+    size = max(1.0, float(np.abs(their_flows).max()))
+    np.testing.assert_allclose(5 * ours.flows, their_flows, atol=2e-4 * size)
+    np.testing.assert_allclose(ours.cellprob, their_cellprob, atol=2e-4 * size)

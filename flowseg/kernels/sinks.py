@@ -15,22 +15,23 @@ _WINDOW = (2 * _GROWTH + 1) ** 2
 
 
 @kernel
-def count_ends(ends: Ints, counts: Ints) -> None:
-    """Add up the points that end in each pixel; ``ends`` (H, W) holds flat pixel indices, -1 for none."""
-    flat = counts.ravel()
+def count_ends(ends: Ints, counts: Ints) -> int:
+    """Add up the points that end in each pixel and return how many there are.
+
+    ``ends`` (H, W) holds flat pixel indices, -1 for none.
+    """
+    flat, points = counts.ravel(), 0
     for end in ends.ravel():
         if end >= 0:
             flat[end] += 1
+            points += 1
+    return points
 
 
 @kernel
-def find_peaks(counts: Ints) -> Indices:
+def find_peaks(counts: Ints, points: int) -> Indices:
     """Return the flat indices of the pixels that hold the most points of their 5x5 neighbourhood, in reading order."""
-    candidates = 0
-    for count in counts.ravel():
-        if count > _LEAST_POINTS:
-            candidates += 1
-    full = np.empty(candidates, np.int64)
+    full = np.empty(points // (_LEAST_POINTS + 1) + 1, np.int64)
     candidates = 0
     for at, count in enumerate(counts.ravel()):
         if count > _LEAST_POINTS:
