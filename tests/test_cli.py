@@ -38,15 +38,23 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_our_errors_are_one_plain_message() -> None:
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (InputError("the image has no pixels"), "the image has no pixels"),
+        (FileNotFoundError(2, "No such file or directory", "/out"), "/out: No such file or directory"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+    ],
+)
+def test_errors_are_one_plain_message(error: Exception, message: str) -> None:
     @click.command()
     def fails() -> None:
-        raise InputError("the image has no pixels")
+        raise error
 
     group = type(cli.main)("group", commands={"fails": fails})
     result = CliRunner().invoke(group, ["fails"])
     assert result.exit_code == 1
-    assert result.output == "Error: the image has no pixels\n"
+    assert result.output == f"Error: {message}\n"
 
 
 def test_doctor_tells_what_is_there() -> None:

@@ -8,13 +8,16 @@ from flowseg.errors import FlowsegError
 
 
 class _Commands(click.Group):
-    """A group whose commands show an error of ours as one plain message, without a traceback."""
+    """A group whose commands show an error of ours, or of the disk, as one plain message, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except FlowsegError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            name = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{name}{error.strerror or error}") from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

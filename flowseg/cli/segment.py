@@ -130,7 +130,8 @@ class _Teller:
         if self.as_json:
             click.echo(json.dumps(line))
         elif line["status"] == "failed":
-            self._say(f"failed: {line['path']}: {line['error']}")
+            named = line["path"] in line["error"]
+            self._say(f"failed: {line['error'] if named else line['path'] + ': ' + line['error']}")
         elif not self.quiet:
             for note in line["notes"]:
                 self._say(f"{line['name']}: {note}")
