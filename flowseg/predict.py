@@ -17,7 +17,8 @@ _MULTIPLE = 16  # sides that the network is given are multiples of this
 _MARGIN = 8  # pixels of nothing around the image, at least
 _LARGEST = 1104  # side of the largest tile, where tiles are not asked for
 _OVERLAP = 128  # pixels that such tiles share: a third of it is as far as what a network sees matters
-_STYLE_TILES = 4  # tiles, at least, that the style of an image in tiles is measured on, or this part of them all
+_STYLE_SIDE = 512  # the style of an image in tiles is measured on crops of this side,
+_STYLE_CROPS = 4  # of so many at least, and so many that they cover an eighth of the image
 _STYLE_PART = 8
 _FLOW_SCALE = 5.0  # a network gives flows this many times longer than unit vectors
 
@@ -131,7 +132,7 @@ def _in_tiles(engine: Engine, planes: Floats, how: How) -> tuple[Floats, Floats]
         grid = tiles.fixed_grid(height, width, how.tile, how.overlap)
     else:
         grid = tiles.fewest_grid(height, width, _LARGEST, _OVERLAP, _MULTIPLE)
-    style = _whole_style(engine, padded, grid) if how.tile is None and len(grid) > 1 else None
+    style = _whole_style(engine, padded) if how.tile is None and len(grid) > 1 else None
     soft = tiles.taper(grid.tile_height, grid.tile_width)
     blend, styles = tiles.Blend(grid, _OUTPUTS), []
     for corners in _batches(grid, engine.batch_pixels):
@@ -143,12 +144,18 @@ def _in_tiles(engine: Engine, planes: Floats, how: How) -> tuple[Floats, Floats]
     return blend.result()[(slice(None), *window)], _unit(np.concatenate(styles).sum(axis=0))
 
 
-def _whole_style(engine: Engine, padded: Floats, grid: tiles.Grid) -> Floats:
-    """Measure one style for an image in tiles, on an even choice of them: the same for every tile, so no seams."""
-    corners = list(grid.corners())
-    wanted = min(len(corners), max(_STYLE_TILES, math.ceil(len(corners) / _STYLE_PART)))
-    chosen = [corners[round(place)] for place in np.linspace(0, len(corners) - 1, wanted)]
-    pooled = [engine.styles(_cut(padded, grid, [corner])) for corner in chosen]
+def _whole_style(engine: Engine, padded: Floats) -> Floats:
+    """Measure one style for an image in tiles, on crops spread over it: the same for every tile, so no seams."""
+    side = _STYLE_SIDE
+    height, width = padded.shape[1:]
+    wanted = max(_STYLE_CROPS, math.ceil(height * width / (_STYLE_PART * side * side)))
+    down = max(1, round(math.sqrt(wanted * height / width)))
+    grid = [
+        np.linspace(0, max(0, length - side), count).astype(int) // _MULTIPLE * _MULTIPLE
+        for length, count in ((height, down), (width, math.ceil(wanted / down)))
+    ]
+    crops = [padded[:, row : row + side, column : column + side] for row in grid[0] for column in grid[1]]
+    pooled = [engine.styles(np.ascontiguousarray(crop[None])) for crop in crops]
     return _unit(np.concatenate(pooled).mean(axis=0))
 
 

@@ -168,6 +168,13 @@ def test_a_ragged_instance_follows_the_definition() -> None:
     np.testing.assert_allclose(masks_to_flows(labels), reference_flows(labels), atol=1e-5)
 
 
+def test_a_mask_of_all_cells_flows_to_each_cell() -> None:
+    """A binary mask, given for labels by mistake, is one large instance in many pieces."""
+    cells = np.kron(np.ones((8, 8), int), np.pad(np.ones((31, 31), int), 1))
+    assert cells.size > 2**16
+    np.testing.assert_allclose(masks_to_flows(cells), reference_flows(cells), atol=1e-5)
+
+
 def test_scattered_pixels_of_one_label_are_quick_and_defined() -> None:
     labels = (np.random.default_rng(0).random((300, 300)) < 0.1).astype(int)
     flows = masks_to_flows(labels)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowseg.kernels._jit import kernel
+from flowseg.kernels.regions import flood_piece
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -19,6 +20,8 @@ Indices = npt.NDArray[np.int64]
 # A box this much larger than its instance is spread over the graph of pixels instead.
 _RAGGED = 6
 _SMALL_BOX = 1024
+# In a box as large as this it pays to look first whether heat can reach all of the instance.
+_LARGE_BOX = 2**16
 
 
 @kernel
@@ -66,11 +69,20 @@ def _flow_of_instance(
     y0, x0, y1, x1 = box
     steps = 2 * (y1 - y0 + 2 + x1 - x0 + 2)
     cy, cx = _centre(image, label, box, area)
-    if (y1 - y0) * (x1 - x0) <= _RAGGED * area + _SMALL_BOX:
+    size = (y1 - y0) * (x1 - x0)
+    compact = size <= _RAGGED * area + _SMALL_BOX
+    if compact and (size < _LARGE_BOX or _is_one_piece(image, label, box, area, cy, cx)):
         all_reached = _spread_box(image, label, box, cy, cx, steps, flows, top, left)
         if all_reached or not strays:
             return
     _spread_graph(image, label, box, area, cy, cx, steps, strays, flows, top, left)
+
+
+@kernel
+def _is_one_piece(image: Ints, label: int, box: Ints, area: int, cy: int, cx: int) -> bool:
+    width = box[3] - box[1]
+    seen, stack = np.zeros((box[2] - box[0]) * width, np.bool_), np.empty(area, np.int64)
+    return flood_piece(image, label, box, (cy - box[0]) * width + cx - box[1], seen, stack) == area
 
 
 @kernel

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowseg.kernels._jit import kernel
+from flowseg.kernels.regions import flood_piece
 
 Ints = npt.NDArray[np.int32]
 Indices = npt.NDArray[np.int64]
@@ -36,7 +37,7 @@ def find_pieces(
         while left > 0:
             y, x = y0 + at // width, x0 + at % width
             if image[y, x] == label and not seen[at]:
-                size = _flood(image, label, boxes[label], at, seen, stack)
+                size = flood_piece(image, label, boxes[label], at, seen, stack)
                 if len(firsts) > 0:
                     firsts[offsets[label] + found] = np.int64(y) * image.shape[1] + x
                     sizes[offsets[label] + found] = size
@@ -45,25 +46,6 @@ def find_pieces(
             at += 1
         if len(firsts) == 0:
             offsets[label + 1] = found
-
-
-@kernel
-def _flood(image: Ints, label: int, box: Ints, seed: int, seen: npt.NDArray[np.bool_], stack: Indices) -> int:
-    """Mark the piece that holds the pixel ``seed`` of the box as seen and return its size."""
-    y0, x0, y1, x1 = box
-    width = x1 - x0
-    seen[seed], stack[0], depth, size = True, seed, 1, 1
-    while depth > 0:
-        depth -= 1
-        y, x = stack[depth] // width, stack[depth] % width
-        for v in range(max(y - 1, 0), min(y + 2, y1 - y0)):
-            for u in range(max(x - 1, 0), min(x + 2, width)):
-                at = v * width + u
-                if not seen[at] and image[y0 + v, x0 + u] == label:
-                    seen[at], stack[depth] = True, at
-                    depth += 1
-                    size += 1
-    return size
 
 
 @kernel

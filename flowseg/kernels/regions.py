@@ -101,6 +101,25 @@ def _flood(image: Ints, label: int, box: Ints, open_: Flags, stack: Indices) -> 
 
 
 @kernel
+def flood_piece(image: Ints, label: int, box: Ints, seed: int, seen: Flags, stack: Indices) -> int:
+    """Mark the piece that holds the pixel ``seed`` (flat) of the instance's box as seen and return its size."""
+    y0, x0, y1, x1 = box
+    width = x1 - x0
+    seen[seed], stack[0], depth, size = True, seed, 1, 1
+    while depth > 0:
+        depth -= 1
+        y, x = stack[depth] // width, stack[depth] % width
+        for v in range(max(y - 1, 0), min(y + 2, y1 - y0)):
+            for u in range(max(x - 1, 0), min(x + 2, width)):
+                at = v * width + u
+                if not seen[at] and image[y0 + v, x0 + u] == label:
+                    seen[at], stack[depth] = True, at
+                    depth += 1
+                    size += 1
+    return size
+
+
+@kernel
 def renumber_in_reading_order(image: Ints, keep: Flags) -> int:
     """Give the labels to keep the numbers 1..n by their first pixels, in place, the others 0; return n."""
     numbers = np.zeros(len(keep), np.int32)
