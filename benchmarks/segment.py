@@ -198,7 +198,9 @@ def page(rows: list[Row]) -> str:
     return f"""{MARK}
 
 `benchmarks/segment.py`, flowseg {__version__} with OpenVINO beside cellpose 3.1.1.2, {datetime.date.today()},
-{processor}, {threads.count()} cores, {amx} AMX. Agreement is with Cellpose's own result.
+{processor}, {threads.count()} cores, {amx} AMX. Agreement is with Cellpose's own result. Images are mosaics of
+unrelated pictures: a style of each tile's own, as Cellpose has it, differs there from one style for the whole image,
+which the defaults use so that no seams show.
 
 | what | flowseg | cellpose | ratio | agreement |
 |---|---|---|---|---|
