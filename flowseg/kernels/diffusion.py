@@ -16,6 +16,7 @@ Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
+Pixel = tuple[int, int]
 
 # A box this much larger than its instance is spread over the graph of pixels instead.
 _RAGGED = 6
@@ -29,7 +30,7 @@ def flows_of_range(image: Ints, boxes: Ints, areas: Indices, start: int, stop: i
     """Write the flows (2, H, W) of labels ``start`` to ``stop``; pieces without heat flow to their own centre."""
     for label in range(start, stop):
         if areas[label] > 0:
-            _flow_of_instance(image, label, boxes[label], areas[label], True, flows, 0, 0)
+            _flow_of_instance(image, label, boxes[label], areas[label], True, flows, (0, 0))
 
 
 @kernel
@@ -50,7 +51,7 @@ def flow_errors_of_range(
             continue
         y0, x0, y1, x1 = boxes[label]
         own[:, : y1 - y0, : x1 - x0] = 0
-        _flow_of_instance(image, label, boxes[label], areas[label], False, own, y0, x0)
+        _flow_of_instance(image, label, boxes[label], areas[label], False, own, (y0, x0))
         total = 0.0
         for y in range(y0, y1):
             for x in range(x0, x1):
@@ -63,26 +64,27 @@ def flow_errors_of_range(
 
 @kernel
 def _flow_of_instance(
-    image: Ints, label: int, box: Ints, area: int, strays: bool, flows: Floats, top: int, left: int
+    image: Ints, label: int, box: Ints, area: int, strays: bool, flows: Floats, corner: Pixel
 ) -> None:
-    """Write one instance's flows into ``flows``, whose first pixel is (top, left) of the image."""
+    """Write one instance's flows into ``flows``, whose first pixel is ``corner`` of the image."""
     y0, x0, y1, x1 = box
     steps = 2 * (y1 - y0 + 2 + x1 - x0 + 2)
-    cy, cx = _centre(image, label, box, area)
+    centre = _centre(image, label, box, area)
     size = (y1 - y0) * (x1 - x0)
     compact = size <= _RAGGED * area + _SMALL_BOX
-    if compact and (size < _LARGE_BOX or _is_one_piece(image, label, box, area, cy, cx)):
-        all_reached = _spread_box(image, label, box, cy, cx, steps, flows, top, left)
+    if compact and (size < _LARGE_BOX or _is_one_piece(image, label, box, area, centre)):
+        all_reached = _spread_box(image, label, box, centre, steps, flows, corner)
         if all_reached or not strays:
             return
-    _spread_graph(image, label, box, area, cy, cx, steps, strays, flows, top, left)
+    _spread_graph(image, label, box, area, centre, steps, strays, flows, corner)
 
 
 @kernel
-def _is_one_piece(image: Ints, label: int, box: Ints, area: int, cy: int, cx: int) -> bool:
+def _is_one_piece(image: Ints, label: int, box: Ints, area: int, centre: Pixel) -> bool:
     width = box[3] - box[1]
     seen, stack = np.zeros((box[2] - box[0]) * width, np.bool_), np.empty(area, np.int64)
-    return flood_piece(image, label, box, (cy - box[0]) * width + cx - box[1], seen, stack) == area
+    seed = (centre[0] - box[0]) * width + centre[1] - box[1]
+    return flood_piece(image, label, box, seed, seen, stack) == area
 
 
 @kernel
@@ -106,11 +108,10 @@ def _centre(image: Ints, label: int, box: Ints, area: int) -> tuple[int, int]:
 
 
 @kernel
-def _spread_box(
-    image: Ints, label: int, box: Ints, cy: int, cx: int, steps: int, flows: Floats, top: int, left: int
-) -> bool:
+def _spread_box(image: Ints, label: int, box: Ints, centre: Pixel, steps: int, flows: Floats, corner: Pixel) -> bool:
     """Spread heat over the bounding box and write the flows; tell whether heat reached every pixel."""
     y0, x0, y1, x1 = box
+    cy, cx = centre
     height, width = y1 - y0, x1 - x0
     row = width + 1  # pixel (y, x) of the box is at (y + 1) * row + x + 1: an empty pixel lies between rows
     size = (height + 2) * row + 2
@@ -119,9 +120,9 @@ def _spread_box(
         for x in range(width):
             if image[y0 + y, x0 + x] == label:
                 share[(y + 1) * row + x + 1] = 1 / 9
-    centre = (cy - y0 + 1) * row + cx - x0 + 1
+    source = (cy - y0 + 1) * row + cx - x0 + 1
     for step in range(steps):
-        heat[centre] += 1
+        heat[source] += 1
         # Heat moves one row a step: rows that it cannot have reached yet are still cold.
         first = max(1, cy - y0 + 1 - step - 1)
         last = min(height, cy - y0 + 1 + step + 1)
@@ -133,9 +134,8 @@ def _spread_box(
             at = (y + 1) * row + x + 1
             if share[at] > 0:
                 all_reached = all_reached and heat[at] > 0
-                _write_flow(
-                    heat[at + row] - heat[at - row], heat[at + 1] - heat[at - 1], flows, y + y0 - top, x + x0 - left
-                )
+                dy, dx = heat[at + row] - heat[at - row], heat[at + 1] - heat[at - 1]
+                _write_flow(dy, dx, flows, y + y0 - corner[0], x + x0 - corner[1])
     return all_reached
 
 
@@ -167,13 +167,11 @@ def _spread_graph(
     label: int,
     box: Ints,
     area: int,
-    cy: int,
-    cx: int,
+    centre: Pixel,
     steps: int,
     strays: bool,
     flows: Floats,
-    top: int,
-    left: int,
+    corner: Pixel,
 ) -> None:
     """Spread heat over the graph of pixels, piece by piece, and write the flows.
 
@@ -187,18 +185,18 @@ def _spread_graph(
         if seen[seed]:
             continue
         piece = members[: _collect_piece(seed, near, seen, members)]
-        centre, centre_steps = -1, steps
+        source, source_steps = -1, steps
         for i in piece:
-            if ys[i] == cy and xs[i] == cx:
-                centre = i
-        if centre < 0 and strays:
-            centre, centre_steps = _own_centre(piece, ys, xs)
-        if centre >= 0:
-            _spread_piece(piece, near, centre, centre_steps, heat, spare)
+            if ys[i] == centre[0] and xs[i] == centre[1]:
+                source = i
+        if source < 0 and strays:
+            source, source_steps = _own_centre(piece, ys, xs)
+        if source >= 0:
+            _spread_piece(piece, near, source, source_steps, heat, spare)
     for i in range(area):
         dy = heat[near[i, 1]] - heat[near[i, 0]]
         dx = heat[near[i, 3]] - heat[near[i, 2]]
-        _write_flow(dy, dx, flows, ys[i] - top, xs[i] - left)
+        _write_flow(dy, dx, flows, ys[i] - corner[0], xs[i] - corner[1])
 
 
 @kernel
