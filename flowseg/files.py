@@ -1,29 +1,73 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and a folder for one writer at a time."""
 
 import hashlib
 import os
 import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-_PART = ".part"
+from flowseg.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: runs are not kept apart there
+    fcntl = None  # type: ignore[assignment]
+
+_PART = ".flowseg.part"
+_LOCK = ".flowseg.lock"
 
 
-def write_whole(path: Path, data: bytes) -> str:
+def write_whole(path: Path, data: bytes | Iterable[bytes]) -> str:
     """Write beside the file, then move over it in one step: a reader sees the old file or the new one.
 
-    Return the SHA-256 of what was written.
+    The data may come in pieces, so that it is never held in one. Return the SHA-256 of what was written.
     """
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{_PART}")
+    beside = path.with_name(f".{uuid.uuid4().hex}{_PART}")  # short, however long the file's own name is
+    digest = hashlib.sha256()
     try:
         with beside.open("xb") as file:
-            file.write(data)
+            for piece in [data] if isinstance(data, bytes) else data:
+                file.write(piece)
+                digest.update(piece)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    return hashlib.sha256(data).hexdigest()
+    return digest.hexdigest()
+
+
+def append_line(path: Path, text: str) -> None:
+    """Add a line to a file in one write; what a crash left of a line before stays a line of its own."""
+    with path.open("a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        torn = size > 0 and file.read(1) != b"\n"
+        data = b"\n" * torn + text.encode() + b"\n"
+        if file.write(data) != len(data):
+            raise OSError(f"{path}: a line was not written whole: is the disk full?")
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder, and remove what runs that were killed left beside their files in it.
+
+    The system lets go of the folder when a process ends, in whichever way.
+    """
+    with (folder / _LOCK).open("a") as lock:
+        if fcntl is not None:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"another run is writing to {folder}: wait for it, or choose another folder"
+                ) from error
+            except OSError:
+                pass  # a file system without locks
+        sweep(folder)
+        yield
 
 
 def sweep(folder: Path) -> None:

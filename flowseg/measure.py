@@ -93,16 +93,17 @@ def _eccentricities(
 def _perimeters(found: Labels, length: int) -> npt.NDArray[np.float64]:
     """Return the perimeter of each label, along the centres of its border pixels."""
     border = np.pad(np.where(labels.outline_mask(found), found, 0), 1)
-    here = border[1:-1, 1:-1]
-    kinds = (here > 0).astype(np.int64)
-    height, width = found.shape
-    for dy in range(3):
-        for dx in range(3):
-            weight = (10, 2)[(dy == 1) != (dx == 1)]
-            if (dy, dx) != (1, 1):
-                kinds += weight * ((border[dy : dy + height, dx : dx + width] == here) & (here > 0))
+    row, flat = border.shape[1], border.ravel()
+    here = np.flatnonzero(flat)  # a small part of the image
+    own = flat[here]
+    kinds = np.ones(len(here), np.int8)
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            weight = np.int8(2 if (dy == 0) != (dx == 0) else 10)
+            if (dy, dx) != (0, 0):
+                kinds += weight * (flat[here + (dy * row + dx)] == own)
     lengths = np.zeros(1 + 4 * 2 + 4 * 10 + 1)
     lengths[list(_STRAIGHT)] = 1
     lengths[list(_DIAGONAL)] = np.sqrt(2)
     lengths[[13, 23]] = (1 + np.sqrt(2)) / 2
-    return np.asarray(np.bincount(here.ravel(), lengths[kinds].ravel(), minlength=length))
+    return np.asarray(np.bincount(own, lengths[kinds], minlength=length))

@@ -46,6 +46,21 @@ def command(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, **se
       flowseg segment "day*/*.tif" -o results --model mine --channels 1,0 --save labels,table
       flowseg segment test/ -o results --model mine --save rle      writes submission.csv
     """
+    try:
+        summary = _run(inputs, out, as_json, quiet, settings)
+    except KeyboardInterrupt:
+        click.echo("stopped: the same command goes on from here", err=True)
+        sys.exit(130)
+    if summary.problem:
+        click.echo(f"Error: {summary.problem}", err=True)
+    if summary.stopped:
+        click.echo("stopped: the same command goes on from here", err=True)
+        sys.exit(130)
+    if summary.problem or summary.count("failed"):
+        sys.exit(1)
+
+
+def _run(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, settings: dict[str, Any]) -> Any:
     from flowseg.folder import Job, run
     from flowseg.segment import load_model
     from flowseg.sources import image_files
@@ -72,11 +87,7 @@ def command(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, **se
             f"{summary.count('failed')} failed, in {summary.seconds:.1f} s "
             f"({about['engine']} on {about['device']}, {about['precision']}); results in {out}"
         )
-    if summary.stopped:
-        click.echo("stopped: the same command goes on from here", err=True)
-        sys.exit(130)
-    if summary.count("failed"):
-        sys.exit(1)
+    return summary
 
 
 def _options(settings: dict[str, Any]) -> Any:

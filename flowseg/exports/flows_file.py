@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from flowseg.arrays import Floats
 from flowseg.errors import InputError
+from flowseg.options import MaskOptions
 
 
 class KeptFlows(NamedTuple):
@@ -19,6 +21,16 @@ class KeptFlows(NamedTuple):
     flows: Floats
     cellprob: Floats
     about: dict[str, Any]
+
+    def masks(self, changed: Mapping[str, Any]) -> MaskOptions:
+        """Return the thresholds that the image was segmented with, some of them changed."""
+        stated = self.about.get("masks", {})
+        known = {field.name for field in fields(MaskOptions)}
+        if not isinstance(stated, dict) or not set(stated) <= known:
+            raise InputError(
+                f"the file of flows has the thresholds {stated!r}; wanted some of {', '.join(sorted(known))}"
+            )
+        return MaskOptions(**{**stated, **changed})
 
 
 def encode(flows: Floats, cellprob: Floats, about: Mapping[str, Any]) -> bytes:
@@ -31,7 +43,8 @@ def encode(flows: Floats, cellprob: Floats, about: Mapping[str, Any]) -> bytes:
 def read(path: Path) -> KeptFlows:
     """Read what `encode` wrote; nothing in the file is run."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            return KeptFlows(kept["flows"], kept["cellprob"], json.loads(str(kept["about"])))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            about = dict(json.loads(str(kept["about"])))
+            return KeptFlows(kept["flows"], kept["cellprob"], about)
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a file of flows that --save flows wrote: {error}") from error

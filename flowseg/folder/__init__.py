@@ -1,0 +1,333 @@
+"""Segment many images: read ahead, predict, write behind; stop anywhere and go on; never a broken file.
+
+Results lie in one folder, named after the images. What is done stands in ``run.jsonl``, a line an image, with the
+digests of the input, the options and the model; a run leaves alone what that file says is done and is still there.
+Tables are put together at the end from parts kept in ``.parts``.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from flowseg import __version__, files, rle
+from flowseg.errors import FlowsegError, InputError, OptionError
+from flowseg.folder import _results
+from flowseg.folder._memory import available_bytes
+from flowseg.folder._names import last_parts, named
+from flowseg.folder._record import InOrder, Ledger, Line
+from flowseg.folder._results import SAVES
+from flowseg.images import Image
+from flowseg.options import MaskOptions, SegmentOptions
+from flowseg.segment import Model, Segmentation
+from flowseg.sources import image_files
+
+__all__ = ["SAVES", "STATE", "Job", "Line", "Summary", "available_bytes", "named", "run"]
+
+#: The file in a folder of results that says which images are done.
+STATE = "run.jsonl"
+
+_AHEAD = 2  # images read before they are needed, and images whose results are still being written
+# What one image may fail of while the rest goes on: torch says with a RuntimeError that memory ran out.
+_OF_ONE_IMAGE = (FlowsegError, OSError, MemoryError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a folder run is to do.
+
+    Attributes
+    ----------
+    out
+        Folder of results.
+    save
+        Which results: "labels", "rle", "table", "flows".
+    rle_order
+        "row" (Sartorius) or "column" (Data Science Bowl 2018).
+    axes, plane
+        Axes of TIFF files that do not say them themselves, and which slice or time of deeper ones ("Z=3").
+    overwrite
+        Do everything again.
+    max_bytes
+        Refuse images that would take more memory than this; None: than is free.
+    """
+
+    out: Path
+    save: tuple[str, ...] = ("labels",)
+    rle_order: rle.Order = "row"
+    axes: str | None = None
+    plane: str | None = None
+    overwrite: bool = False
+    max_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        wrong = [each for each in self.save if each not in SAVES]
+        if wrong or not self.save:
+            raise OptionError(f"save is {', '.join(self.save) or 'empty'}; wanted some of {', '.join(SAVES)}")
+        if self.rle_order not in ("row", "column"):
+            raise OptionError(f"rle_order is {self.rle_order!r}; wanted row or column")
+        object.__setattr__(self, "save", tuple(each for each in SAVES if each in self.save))
+
+
+@dataclass
+class Summary:
+    """What a run did: a line for each image, in order; whether it was stopped; what went wrong at its end."""
+
+    lines: list[Line] = field(default_factory=list)
+    seconds: float = 0.0
+    stopped: bool = False
+    problem: str | None = None
+
+    def count(self, status: str) -> int:
+        """Return how many images are "done", "kept" from an earlier run, or "failed"."""
+        return sum(line["status"] == status for line in self.lines)
+
+
+class _Item(NamedTuple):
+    """An image of a run: its place in the order, the name of its results, its file."""
+
+    place: int
+    name: str
+    path: Path
+
+
+class _NoRoomError(InputError):
+    """An image does not fit in the memory that is free now."""
+
+
+def run(
+    model: Model,
+    paths: Sequence[Path],
+    job: Job,
+    options: SegmentOptions,
+    tell: Callable[[Line], None] = lambda line: None,
+) -> Summary:
+    """Segment images into a folder; ``tell`` is called with each image's line, in the order of ``paths``.
+
+    An image that cannot be read or segmented is reported in its line, and the rest goes on. KeyboardInterrupt ends
+    the run in order: what is finished is kept.
+    """
+    started = time.perf_counter()
+    items = [_Item(place, name, path) for place, (name, path) in enumerate(named(paths).items())]
+    _check_inputs_are_safe(items, job)
+    job.out.mkdir(parents=True, exist_ok=True)
+    summary = Summary()
+    with files.only_writer(job.out):
+        one = _Run(model, job, options, summary, tell)
+        try:
+            one.segment_all(items)
+        except KeyboardInterrupt:
+            summary.stopped = True
+        one.lines.flush()
+        summary.seconds = time.perf_counter() - started
+        try:
+            _write_tables(job, summary)
+            _write_record(model, job, options, summary)
+        except OSError as error:
+            summary.problem = f"the tables and run.json are not complete: {error}"
+    return summary
+
+
+def _check_inputs_are_safe(items: Sequence[_Item], job: Job) -> None:
+    """Refuse to write results over an image."""
+    sources = {os.path.realpath(item.path) for item in items}
+    for item in items:
+        for relative in _results.names_of_files(item.name, job.save).values():
+            target = os.path.realpath(job.out / relative)
+            if target in sources:
+                raise InputError(f"the result of {item.path} would replace the image {target}: choose another folder")
+
+
+class _Run:
+    """One run: what its steps share."""
+
+    def __init__(
+        self, model: Model, job: Job, options: SegmentOptions, summary: Summary, tell: Callable[[Line], None]
+    ) -> None:
+        self.model, self.job, self.options = model, job, options
+        self.settings = _settings_digest(model, job, options)
+        self.ledger = Ledger(job.out / STATE)
+
+        def keep_and_tell(line: Line) -> None:
+            summary.lines.append(line)
+            tell(line)
+
+        self.lines = InOrder(keep_and_tell)
+
+    def segment_all(self, items: Sequence[_Item]) -> None:
+        """Read on one thread, predict on this one, write on others; only a few images are held at a time."""
+        waiting: deque[Future[None]] = deque()
+        with ThreadPoolExecutor(1, "flowseg-read") as readers, ThreadPoolExecutor(_AHEAD, "flowseg-write") as writers:
+            try:
+                for item, reading in self._read_ahead(readers, items):
+                    try:
+                        read = self._read_alone(item, reading, waiting)
+                        if read is None:
+                            continue
+                        begun = time.perf_counter()
+                        found = self.model.segment(read.image, self.options)
+                        seconds = time.perf_counter() - begun
+                    except _OF_ONE_IMAGE as error:
+                        self._failed(item, error)
+                        continue
+                    waiting.append(writers.submit(self._keep, item, found, read.digest, seconds))
+                    while len(waiting) > _AHEAD:
+                        waiting.popleft().result()
+            finally:
+                readers.shutdown(cancel_futures=True)
+        for each in waiting:
+            each.result()
+
+    def _read_ahead(
+        self, readers: ThreadPoolExecutor, items: Sequence[_Item]
+    ) -> "Iterator[tuple[_Item, Future[_Read | None]]]":
+        ahead: deque[tuple[_Item, Future[_Read | None]]] = deque()
+        for item in items:
+            ahead.append((item, readers.submit(self._read, item)))
+            if len(ahead) > _AHEAD:
+                yield ahead.popleft()
+        yield from ahead
+
+    def _read_alone(
+        self, item: _Item, reading: "Future[_Read | None]", waiting: "deque[Future[None]]"
+    ) -> "_Read | None":
+        """Return what was read; what had no room beside images before it gets another try when they are out."""
+        try:
+            return reading.result()
+        except _NoRoomError:
+            while waiting:
+                waiting.popleft().result()
+            return self._read(item)
+
+    def _read(self, item: _Item) -> "_Read | None":
+        """Read an image; None where an earlier run has done it."""
+        digest = files.digest(item.path)
+        if self._is_kept(item, digest):
+            return None
+        available = self.job.max_bytes if self.job.max_bytes is not None else available_bytes()
+        if available is not None:
+            self._check_memory(item.path, available)
+        image = image_files.read(item.path, axes=self.job.axes, plane=self.job.plane, max_bytes=available)
+        return _Read(image, digest)
+
+    def _is_kept(self, item: _Item, digest: str) -> bool:
+        """Tell whether an earlier run did this image, from the same bytes in the same way, and its files are there."""
+        line = self.ledger.get(item.name)
+        if line is None or self.job.overwrite:
+            return False
+        if line["input"] != digest:
+            _refuse_another_image(item, line)
+            return False
+        if line["settings"] != self.settings or not all((self.job.out / str(each)).is_file() for each in line["files"]):
+            return False
+        self.lines.put(item.place, {**line, "path": str(item.path), "status": "kept"})
+        return True
+
+    def _check_memory(self, path: Path, available: int) -> None:
+        """Refuse an image that would take more memory than there is, with the figure and the way out."""
+        header = image_files.probe(path, axes=self.job.axes)
+        sides = [header.shape[header.axes.index(axis)] if axis in header.axes else 1 for axis in "YX"]
+        needed = self.model.estimate_bytes((sides[0], sides[1]), self.options) + header.plane_nbytes
+        if needed > available:
+            there = "are free" if self.job.max_bytes is None else "are allowed"
+            raise _NoRoomError(
+                f"{path}: {sides[0]} x {sides[1]} pixels would take about {needed / 2**30:.2f} GiB of memory, "
+                f"{available / 2**30:.2f} {there}: cut the image, give a smaller --tile, or set --max-memory"
+            )
+
+    def _failed(self, item: _Item, error: BaseException) -> None:
+        what = "out of memory: a smaller --tile takes less" if isinstance(error, MemoryError) else str(error)
+        self.lines.put(item.place, {"name": item.name, "path": str(item.path), "status": "failed", "error": what})
+
+    def _keep(self, item: _Item, found: Segmentation, digest: str, seconds: float) -> None:
+        """Write the results of one image, then its line: a line stands only for files that are whole."""
+        job = self.job
+        line = {**_line(item, found), "seconds": round(seconds, 4), "input": digest, "settings": self.settings}
+        line["files"] = list(_results.names_of_files(item.name, job.save).values())
+        try:
+            self.ledger.begin(item.name)
+            _results.write(job.out, item.name, found, job.save, job.rle_order, self._masks(found))
+            self.ledger.add(line)
+        except _OF_ONE_IMAGE as error:
+            self._failed(item, error)
+        else:
+            self.lines.put(item.place, line)
+
+    def _masks(self, found: Segmentation) -> MaskOptions:
+        """Return the thresholds that an image was segmented with."""
+        return self.options.masks(self.model.config, self.model.config.diameter_mean / found.diameter)
+
+
+class _Read(NamedTuple):
+    """An image and the digest of its file."""
+
+    image: Image
+    digest: str
+
+
+def _refuse_another_image(item: _Item, line: Line) -> None:
+    """Keep the results of another image of the same name, which is still there, from being replaced unasked."""
+    there = Path(line["source"])
+    if there.is_file() and not there.samefile(item.path):
+        raise InputError(
+            f"{item.path}: results of that name are those of {there}: segment both in one command, choose another "
+            f"folder, or replace them with --overwrite"
+        )
+
+
+def _line(item: _Item, found: Segmentation) -> Line:
+    masks = found.masks
+    return {
+        "name": item.name,
+        "path": str(item.path),
+        "source": os.path.abspath(item.path),
+        "status": "done",
+        "instances": int(found.labels.max(initial=0)),
+        "shape": list(found.labels.shape),
+        "diameter": round(found.diameter, 3),
+        "channels": found.channels,
+        "removed": {
+            "too_large": masks.too_large,
+            "inconsistent": masks.inconsistent,
+            "too_small": masks.too_small,
+        },
+        "notes": found.notes,
+    }
+
+
+def _write_tables(job: Job, summary: Summary) -> None:
+    """Put the tables together, of all images that have results; a run that was stopped leaves that to the next."""
+    if summary.stopped:
+        return
+    ids = last_parts([line["name"] for line in summary.lines])
+    names = [line["name"] for line in summary.lines if line["status"] != "failed"]
+    if "rle" in job.save:
+        _results.write_submission(job.out, {name: ids[name] for name in names}, job.rle_order)
+    if "table" in job.save:
+        _results.write_measurements(job.out, names)
+
+
+def _write_record(model: Model, job: Job, options: SegmentOptions, summary: Summary) -> None:
+    record = {
+        "flowseg": __version__,
+        "model": model.description,
+        "options": asdict(options),
+        "save": list(job.save),
+        "seconds": round(summary.seconds, 3),
+        "stopped": summary.stopped,
+        "images": summary.lines,
+    }
+    files.write_whole(job.out / "run.json", json.dumps(record, indent=1).encode())
+
+
+def _settings_digest(model: Model, job: Job, options: SegmentOptions) -> str:
+    """Return a digest of all that decides what results look like."""
+    description = {name: value for name, value in model.description.items() if name != "models"}
+    settings = [__version__, description, asdict(options), list(job.save), job.rle_order, job.axes, job.plane]
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

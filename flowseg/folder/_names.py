@@ -1,0 +1,39 @@
+"""What results are called: after their images, with no two alike."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def named(paths: Sequence[Path], drop: str = "") -> dict[str, Path]:
+    """Give each file the name of its results: its own, below the folder that all share, and its suffix on a clash.
+
+    ``drop`` is an ending, before the suffix, that is no part of the name. Names that differ in case alone clash too:
+    many disks do not tell them apart.
+    """
+    if not paths:
+        return {}
+    absolute = [Path(os.path.abspath(path)) for path in paths]
+    root = Path(os.path.commonpath([path.parent for path in absolute]))
+    full = [path.relative_to(root).as_posix() for path in absolute]
+    names = [_bare(text).removesuffix(drop) for text in full]
+    while clashing := {place for place in _clashes(names) if names[place] != full[place]}:
+        names = [full[place] if place in clashing else name for place, name in enumerate(names)]
+    return dict(zip(names, paths, strict=True))
+
+
+def last_parts(names: Sequence[str]) -> dict[str, str]:
+    """Return for each name its last part, as tables want it, or the whole where several images share the last part."""
+    short = [name.rsplit("/", 1)[-1] for name in names]
+    seen = Counter(short)
+    return {name: last if seen[last] == 1 else name for name, last in zip(names, short, strict=True)}
+
+
+def _bare(text: str) -> str:
+    return Path(text).with_suffix("").as_posix()
+
+
+def _clashes(names: Sequence[str]) -> set[int]:
+    seen = Counter(name.casefold() for name in names)
+    return {place for place, name in enumerate(names) if seen[name.casefold()] > 1}

@@ -1,0 +1,85 @@
+"""What is known of each image: lines kept from earlier runs, and lines of this one, told in order."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flowseg import files
+
+Line = dict[str, Any]
+
+_WANTED = {"name": str, "source": str, "input": str, "settings": str, "instances": int, "notes": list, "files": list}
+
+
+class Ledger:
+    """The lines of all runs in a folder, in a file that each finished image adds a line to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines = _read(path)
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> Line | None:
+        """Return the last line of an image; None if it has none, or its results were being replaced."""
+        return self._lines.get(name)
+
+    def begin(self, name: str) -> None:
+        """Strike the line of an image whose results are about to be replaced: until that is done they are mixed."""
+        with self._lock:
+            if self._lines.pop(name, None) is not None:
+                files.append_line(self._path, json.dumps({"name": name, "status": "begun"}))
+
+    def add(self, line: Line) -> None:
+        """Add the line of an image whose results are there, whole."""
+        with self._lock:
+            files.append_line(self._path, json.dumps(line))
+
+
+def _read(path: Path) -> dict[str, Line]:
+    """Return the last line of each image; what is not a line of ours, or was cut short by a crash, is left out."""
+    lines: dict[str, Line] = {}
+    if not path.is_file():
+        return lines
+    with path.open(errors="replace") as file:
+        for text in file:
+            line = _parse(text)
+            if line is None:
+                continue
+            if all(isinstance(line.get(key), kind) for key, kind in _WANTED.items()):
+                lines[line["name"]] = line
+            else:
+                lines.pop(line["name"], None)
+    return lines
+
+
+def _parse(text: str) -> Line | None:
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and isinstance(line.get("name"), str) else None
+
+
+class InOrder:
+    """Passes lines on in the order of the images, whichever thread they come from and whenever."""
+
+    def __init__(self, tell: Callable[[Line], None]) -> None:
+        self._tell, self._lock = tell, threading.Lock()
+        self._early: dict[int, Line] = {}
+        self._next = 0
+
+    def put(self, place: int, line: Line) -> None:
+        """Pass a line on as soon as those of all images before it are there."""
+        with self._lock:
+            self._early[place] = line
+            while self._next in self._early:
+                self._next += 1
+                self._tell(self._early.pop(self._next - 1))
+
+    def flush(self) -> None:
+        """Pass on what waits for images that will not come: the run was stopped."""
+        with self._lock:
+            for place in sorted(self._early):
+                self._tell(self._early.pop(place))

@@ -1,0 +1,65 @@
+"""Free memory, read from the files of systems that are made up."""
+
+from pathlib import Path
+
+import pytest
+
+from flowseg.folder._memory import available_bytes
+
+GIB = 2**30
+
+
+def system(root: Path, **texts: str) -> Path:
+    for name, text in texts.items():
+        path = root / name.replace("__", "/").replace("_dot_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    return system(tmp_path, proc__meminfo=f"MemTotal: 99 kB\nMemAvailable: {8 * 2**20} kB\nHugePages_Total: 0\n")
+
+
+def test_a_machine_without_limits(machine: Path) -> None:
+    assert available_bytes(machine) == 8 * GIB
+
+
+def test_a_system_that_does_not_say(tmp_path: Path) -> None:
+    assert available_bytes(tmp_path) is None
+
+
+def test_file_cache_of_a_container_counts_as_free(machine: Path) -> None:
+    """Reading thousands of images fills a container with cache, which the system gives back when it is wanted."""
+    system(
+        machine,
+        proc__self__cgroup="0::/\n",
+        sys__fs__cgroup__memory_dot_max=f"{4 * GIB}\n",
+        sys__fs__cgroup__memory_dot_current=f"{4 * GIB - 1}\n",
+        sys__fs__cgroup__memory_dot_stat=f"anon {GIB}\nfile {3 * GIB}\ninactive_file {2 * GIB}\nactive_file {GIB}\n",
+    )
+    assert available_bytes(machine) == 3 * GIB + 1
+
+
+def test_the_limit_of_a_batch_job_stands_above_its_own_group(machine: Path) -> None:
+    system(
+        machine,
+        proc__self__cgroup="0::/slurm/job7/step0\n",
+        sys__fs__cgroup__slurm__job7__memory_dot_max=f"{3 * GIB}\n",
+        sys__fs__cgroup__slurm__job7__memory_dot_current=f"{GIB}\n",
+        sys__fs__cgroup__slurm__job7__step0__memory_dot_max="max\n",
+        sys__fs__cgroup__slurm__job7__step0__memory_dot_current=f"{GIB}\n",
+    )
+    assert available_bytes(machine) == 2 * GIB
+
+
+def test_the_first_version_of_control_groups(machine: Path) -> None:
+    system(
+        machine,
+        proc__self__cgroup="5:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n",
+        sys__fs__cgroup__memory__memory_dot_limit_in_bytes=f"{2 * GIB}\n",
+        sys__fs__cgroup__memory__memory_dot_usage_in_bytes=f"{GIB}\n",
+        sys__fs__cgroup__memory__memory_dot_stat=f"total_inactive_file {GIB // 2}\n",
+    )
+    assert available_bytes(machine) == GIB + GIB // 2

@@ -1,0 +1,65 @@
+"""``flowseg masks``: from kept flows to labels, each to a file of its own, bad files reported."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner, Result
+
+from flowseg import cli, flows
+from flowseg.exports import flows_file
+from flowseg.folder import STATE
+from flowseg.options import MaskOptions
+from tests.shapes import logits, solid_cells
+
+
+def masks(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.main, ["masks", *map(str, arguments)])
+
+
+def keep(path: Path, seed: int, options: MaskOptions | None = None) -> int:
+    """Write the flows of cells; return how many cells there are."""
+    image = solid_cells(80, 16, seed=seed, gap=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    about = {} if options is None else {"masks": asdict(options)}
+    path.write_bytes(flows_file.encode(flows.masks_to_flows(image), logits(image), about))
+    return int(image.max())
+
+
+def test_files_of_the_same_name_in_two_folders_stay_apart(tmp_path: Path) -> None:
+    counts = {name: keep(tmp_path / "run" / f"{name}_flows.npz", seed) for seed, name in enumerate(("x/a", "y/a"))}
+    result = masks(tmp_path / "run", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    for name, count in counts.items():
+        assert tifffile.imread(tmp_path / "out" / f"{name}_labels.tif").max() == count
+        assert f"{name}: {count} instances\n" in result.output
+
+
+def test_thresholds_are_those_of_the_run_unless_given(tmp_path: Path) -> None:
+    count = keep(tmp_path / "a_flows.npz", 1, MaskOptions(min_size=5000))
+    stated = masks(tmp_path / "a_flows.npz", "-o", tmp_path / "out")
+    assert stated.output == f"a: 0 instances (removed: {count} too small)\n"
+    assert f"a: {count} instances" in masks(tmp_path / "a_flows.npz", "-o", tmp_path / "out", "--min-size", 1).output
+
+
+@pytest.mark.parametrize("about", [{"masks": {"unknown": 1}}, {"masks": [1]}, {"masks": {"niter": "many"}}])
+def test_one_bad_file_is_reported_and_the_rest_goes_on(tmp_path: Path, about: dict[str, object]) -> None:
+    keep(tmp_path / "run" / "b_flows.npz", 1)
+    zeros = np.zeros((2, 8, 8), np.float32)
+    (tmp_path / "run" / "a_flows.npz").write_bytes(flows_file.encode(zeros, zeros[0], about))
+    (tmp_path / "run" / "c_flows.npz").write_bytes(b"PK\x03\x04")
+    result = masks(tmp_path / "run", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.output.count("failed: ") == 2
+    assert "2 failed" in result.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b_labels.tif"]
+
+
+def test_results_of_a_run_are_not_replaced(tmp_path: Path) -> None:
+    keep(tmp_path / "a_flows.npz", 1)
+    (tmp_path / STATE).touch()
+    result = masks(tmp_path, "-o", tmp_path)
+    assert result.exit_code == 1
+    assert "choose another folder" in result.output
