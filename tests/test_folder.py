@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from flowseg import checkpoint, cli, files, rle
-from flowseg.folder import Job, available_bytes, named, run
+from flowseg.folder import Job, available_bytes, run
 from flowseg.options import Architecture, ModelConfig, SegmentOptions
 from flowseg.segment import load_model
 from tests.networks import scrambled
@@ -121,12 +121,6 @@ def test_json_lines_and_quiet(model: Path, images: Path, tmp_path: Path) -> None
     assert segment(images, "-o", tmp_path / "out", "--model", model, "--quiet").output == ""
 
 
-def test_names_that_clash_get_their_suffix(tmp_path: Path) -> None:
-    paths = [tmp_path / name for name in ("a.tif", "a.png", "b.tif", "sub/a.tif")]
-    assert list(named(paths)) == ["a.tif", "a.png", "b", "sub/a"]
-    assert named([]) == {}
-
-
 def test_an_image_that_needs_too_much_memory_is_refused_with_the_figure(
     model: Path, images: Path, tmp_path: Path
 ) -> None:
@@ -135,6 +129,20 @@ def test_an_image_that_needs_too_much_memory_is_refused_with_the_figure(
     assert "GiB of memory, 0.00 are allowed" in result.output
     assert "--max-memory" in result.output
     assert (available_bytes() or 1) > 0
+
+
+def test_an_interrupt_while_the_model_loads_is_told_like_any_other(
+    model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import flowseg.segment
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flowseg.segment, "load_model", stop)
+    result = segment(images, "-o", tmp_path / "out", "--model", model)
+    assert result.exit_code == 130
+    assert result.output == "stopped: the same command goes on from here\n"
 
 
 def start(model: Path, images: Path, out: Path) -> "subprocess.Popen[str]":

@@ -124,7 +124,6 @@ def run(
             one.segment_all(items)
         except KeyboardInterrupt:
             summary.stopped = True
-        one.lines.flush()
         summary.seconds = time.perf_counter() - started
         try:
             _write_tables(job, summary)
@@ -166,17 +165,11 @@ class _Run:
         with ThreadPoolExecutor(1, "flowseg-read") as readers, ThreadPoolExecutor(_AHEAD, "flowseg-write") as writers:
             try:
                 for item, reading in self._read_ahead(readers, items):
-                    try:
-                        read = self._read_alone(item, reading, waiting)
-                        if read is None:
-                            continue
-                        begun = time.perf_counter()
-                        found = self.model.segment(read.image, self.options)
-                        seconds = time.perf_counter() - begun
-                    except _OF_ONE_IMAGE as error:
-                        self._failed(item, error)
+                    outcome = self._predict(item, reading, waiting)
+                    if isinstance(outcome, dict):
+                        self.lines.put(item.place, outcome)
                         continue
-                    waiting.append(writers.submit(self._keep, item, found, read.digest, seconds))
+                    waiting.append(writers.submit(self._keep, item, outcome))
                     while len(waiting) > _AHEAD:
                         waiting.popleft().result()
             finally:
@@ -184,10 +177,22 @@ class _Run:
         for each in waiting:
             each.result()
 
+    def _predict(self, item: _Item, reading: "Future[_Read | Line]", waiting: "deque[Future[None]]") -> "_Found | Line":
+        """Segment what was read; or return the line of an image that was done earlier, or failed."""
+        try:
+            read = self._read_alone(item, reading, waiting)
+            if isinstance(read, dict):
+                return read
+            begun = time.perf_counter()
+            found = self.model.segment(read.image, self.options)
+            return _Found(found, read.digest, time.perf_counter() - begun)
+        except _OF_ONE_IMAGE as error:
+            return _failed(item, error)
+
     def _read_ahead(
         self, readers: ThreadPoolExecutor, items: Sequence[_Item]
-    ) -> "Iterator[tuple[_Item, Future[_Read | None]]]":
-        ahead: deque[tuple[_Item, Future[_Read | None]]] = deque()
+    ) -> "Iterator[tuple[_Item, Future[_Read | Line]]]":
+        ahead: deque[tuple[_Item, Future[_Read | Line]]] = deque()
         for item in items:
             ahead.append((item, readers.submit(self._read, item)))
             if len(ahead) > _AHEAD:
@@ -195,8 +200,8 @@ class _Run:
         yield from ahead
 
     def _read_alone(
-        self, item: _Item, reading: "Future[_Read | None]", waiting: "deque[Future[None]]"
-    ) -> "_Read | None":
+        self, item: _Item, reading: "Future[_Read | Line]", waiting: "deque[Future[None]]"
+    ) -> "_Read | Line":
         """Return what was read; what had no room beside images before it gets another try when they are out."""
         try:
             return reading.result()
@@ -205,29 +210,26 @@ class _Run:
                 waiting.popleft().result()
             return self._read(item)
 
-    def _read(self, item: _Item) -> "_Read | None":
-        """Read an image; None where an earlier run has done it."""
+    def _read(self, item: _Item) -> "_Read | Line":
+        """Read an image; or return its line where an earlier run has done it."""
         digest = files.digest(item.path)
-        if self._is_kept(item, digest):
-            return None
+        line = self.ledger.get(item.name)
+        if line is not None and self._is_still_right(item, line, digest):
+            return {**line, "path": str(item.path), "status": "kept"}
         available = self.job.max_bytes if self.job.max_bytes is not None else available_bytes()
         if available is not None:
             self._check_memory(item.path, available)
         image = image_files.read(item.path, axes=self.job.axes, plane=self.job.plane, max_bytes=available)
         return _Read(image, digest)
 
-    def _is_kept(self, item: _Item, digest: str) -> bool:
-        """Tell whether an earlier run did this image, from the same bytes in the same way, and its files are there."""
-        line = self.ledger.get(item.name)
-        if line is None or self.job.overwrite:
+    def _is_still_right(self, item: _Item, line: Line, digest: str) -> bool:
+        """Tell whether an image was done from the same bytes in the same way, and its files are there."""
+        if self.job.overwrite:
             return False
         if line["input"] != digest:
             _refuse_another_image(item, line)
             return False
-        if line["settings"] != self.settings or not all((self.job.out / str(each)).is_file() for each in line["files"]):
-            return False
-        self.lines.put(item.place, {**line, "path": str(item.path), "status": "kept"})
-        return True
+        return line["settings"] == self.settings and all((self.job.out / str(each)).is_file() for each in line["files"])
 
     def _check_memory(self, path: Path, available: int) -> None:
         """Refuse an image that would take more memory than there is, with the figure and the way out."""
@@ -241,23 +243,23 @@ class _Run:
                 f"{available / 2**30:.2f} {there}: cut the image, give a smaller --tile, or set --max-memory"
             )
 
-    def _failed(self, item: _Item, error: BaseException) -> None:
-        what = "out of memory: a smaller --tile takes less" if isinstance(error, MemoryError) else str(error)
-        self.lines.put(item.place, {"name": item.name, "path": str(item.path), "status": "failed", "error": what})
-
-    def _keep(self, item: _Item, found: Segmentation, digest: str, seconds: float) -> None:
+    def _keep(self, item: _Item, outcome: "_Found") -> None:
         """Write the results of one image, then its line: a line stands only for files that are whole."""
-        job = self.job
-        line = {**_line(item, found), "seconds": round(seconds, 4), "input": digest, "settings": self.settings}
-        line["files"] = list(_results.names_of_files(item.name, job.save).values())
+        job, found = self.job, outcome.found
+        line = {
+            **_line(item, found),
+            "seconds": round(outcome.seconds, 4),
+            "input": outcome.digest,
+            "settings": self.settings,
+            "files": list(_results.names_of_files(item.name, job.save).values()),
+        }
         try:
             self.ledger.begin(item.name)
             _results.write(job.out, item.name, found, job.save, job.rle_order, self._masks(found))
             self.ledger.add(line)
         except _OF_ONE_IMAGE as error:
-            self._failed(item, error)
-        else:
-            self.lines.put(item.place, line)
+            line = _failed(item, error)
+        self.lines.put(item.place, line)
 
     def _masks(self, found: Segmentation) -> MaskOptions:
         """Return the thresholds that an image was segmented with."""
@@ -271,6 +273,14 @@ class _Read(NamedTuple):
     digest: str
 
 
+class _Found(NamedTuple):
+    """What was found in an image, the digest of its file, and how long that took."""
+
+    found: Segmentation
+    digest: str
+    seconds: float
+
+
 def _refuse_another_image(item: _Item, line: Line) -> None:
     """Keep the results of another image of the same name, which is still there, from being replaced unasked."""
     there = Path(line["source"])
@@ -279,6 +289,11 @@ def _refuse_another_image(item: _Item, line: Line) -> None:
             f"{item.path}: results of that name are those of {there}: segment both in one command, choose another "
             f"folder, or replace them with --overwrite"
         )
+
+
+def _failed(item: _Item, error: BaseException) -> Line:
+    what = "out of memory: a smaller --tile takes less" if isinstance(error, MemoryError) else str(error)
+    return {"name": item.name, "path": str(item.path), "status": "failed", "error": what}
 
 
 def _line(item: _Item, found: Segmentation) -> Line:

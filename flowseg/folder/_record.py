@@ -77,9 +77,3 @@ class InOrder:
             while self._next in self._early:
                 self._next += 1
                 self._tell(self._early.pop(self._next - 1))
-
-    def flush(self) -> None:
-        """Pass on what waits for images that will not come: the run was stopped."""
-        with self._lock:
-            for place in sorted(self._early):
-                self._tell(self._early.pop(place))

@@ -149,6 +149,23 @@ def test_an_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
     assert len(rows(job.out / "submission.csv")) == 8
 
 
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_listener_that_has_gone_ends_the_run(tmp_path: Path, earlier: bool) -> None:
+    """As with ``--json | head -1``: no image is called failed for it, and what is done stays done."""
+
+    def gone(line: Line) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    paths, job = [save(tmp_path / "in" / f"{number:02}.tif", 2) for number in range(20)], Job(tmp_path / "out")
+    if earlier:
+        go(FakeModel(), paths, job)
+    model = FakeModel()
+    with pytest.raises(BrokenPipeError):
+        run(model, paths, job, OPTIONS, gone)  # type: ignore[arg-type]
+    assert len(model.seen) < 10
+    assert statuses(go(FakeModel(), paths, job))[0] == "kept"
+
+
 def test_an_image_that_finds_no_room_beside_others_gets_its_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
