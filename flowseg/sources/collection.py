@@ -1,0 +1,107 @@
+"""Images with their instances, whatever the files look like: what training, evaluation and conversion read.
+
+Each reader of a kind of data set makes a `Collection`: quick to make, for pixels are read when they are asked for.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flowseg import arrays
+from flowseg.errors import InputError
+from flowseg.images import Image
+from flowseg.instances import Instances
+from flowseg.sources import image_files
+
+_MOST_TOLD = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One image and its instances, read when asked for.
+
+    Attributes
+    ----------
+    name
+        Its id in the collection: unique, and safe as the name of a file.
+    path
+        The image file; None where there are instances alone, as in a submission.
+    load
+        Reads the instances; a plain function of the module or a `functools.partial` of one, so that it can be sent to
+        another process.
+    columns
+        What else is known about the image, by name: ``{"cell_type": "cort"}``.
+    scores
+        A confidence for each instance, or None where there are none.
+    """
+
+    name: str
+    path: Path | None
+    load: Callable[[], Instances] = field(repr=False)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    scores: tuple[float, ...] | None = field(default=None, repr=False)
+
+    def image(self, axes: str | None = None) -> Image:
+        """Read the image.
+
+        Raises
+        ------
+        InputError
+            There is none, or it cannot be read.
+        """
+        if self.path is None:
+            raise InputError(f"{self.name} has instances but no image")
+        return image_files.read(self.path, axes=axes)
+
+    def instances(self) -> Instances:
+        """Read the instances; they may overlap."""
+        return self.load()
+
+    def sample(self, axes: str | None = None) -> tuple[Image, Instances]:
+        """Read both, and check that they are of one shape."""
+        image, instances = self.image(axes), self.instances()
+        arrays.check_same_shape(instances.shape, image.shape, f"the masks of {self.name} and its image")
+        return image, instances
+
+
+@dataclass(frozen=True, eq=False)
+class Collection:
+    """The items of a data set, in order of name.
+
+    Attributes
+    ----------
+    root
+        The file or folder it was read from.
+    format
+        How it is stored, a name of `flowseg.sources.data_sets`.
+    items
+        What can be used.
+    problems
+        What cannot, in words: a missing image, masks without an image, a row that cannot be read.
+    """
+
+    root: Path
+    format: str
+    items: tuple[Item, ...]
+    problems: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
+
+    def __getitem__(self, index: int) -> Item:
+        return self.items[index]
+
+    def require_sound(self) -> None:
+        """Raise one error that lists all problems, or that nothing was found."""
+        if self.problems:
+            told = "".join(f"\n  - {problem}" for problem in self.problems[:_MOST_TOLD])
+            more = len(self.problems) - _MOST_TOLD
+            raise InputError(
+                f"{self.root} has {len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}:{told}"
+                + (f"\n  and {more} more" if more > 0 else "")
+            )
+        if not self.items:
+            raise InputError(f"{self.root} has no image with masks in the format {self.format}")
