@@ -119,10 +119,10 @@ class Model:
         """
         options = _options(options, settings)
         given = image if isinstance(image, Image) else images.from_array(image, axes)
-        chosen = channels.parse(options.channels).take(given)
+        chosen = self._chosen(given, options)
         percentiles = options.percentiles or self.config.normalisation
         how = Normalization(percentiles, tile=options.normalise_tile, invert=options.invert)
-        normalised = normalize(self._inputs(chosen.planes), how)
+        normalised = normalize(chosen.planes, how)
         diameter = options.diameter or self.config.diameter_labels or self.config.diameter_mean
         prediction, found = self._run(normalised.planes, diameter, options)
         for _ in range(_RETRIES if options.diameter is None else 0):
@@ -143,12 +143,10 @@ class Model:
             given.pixels,
         )
 
-    def _inputs(self, planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Give the network the number of channels that it takes, of the two that were chosen."""
-        wanted = self.config.architecture.channels
-        if wanted not in (1, 2):
-            raise ModelError(f"the network takes {wanted} channels; wanted one of 1 or 2")
-        return planes[:wanted]
+    def _chosen(self, image: Image, options: SegmentOptions) -> channels.Chosen:
+        config = self.config
+        choice = channels.parse(options.channels)
+        return channels.for_network(image, choice, config.channel_names, config.architecture.channels)
 
     def estimate_bytes(self, shape: tuple[int, int], options: SegmentOptions | None = None) -> int:
         """Return about how many bytes an image (height, width) takes at its peak, beside the model."""
