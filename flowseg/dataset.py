@@ -49,7 +49,11 @@ class CropOptions:
     weight
         ``"none"``, or ``"area"``: flows of an instance count by one over the root of its area.
     balance
-        A column of the items, such as ``cell_type``: its groups are drawn equally often. Empty: all items are.
+        A column of the items, such as ``cell_type``, whose groups are to be drawn more evenly than they are large.
+        Empty: all items are drawn equally often.
+    evenness
+        1: groups are drawn equally often; 0: as often as they are large; between: a group counts by its size to the
+        power ``1 - evenness``.
     axes
         Axes of TIFF files that do not say theirs.
     cache_bytes
@@ -63,6 +67,7 @@ class CropOptions:
     target: str = "diffusion"
     weight: str = "none"
     balance: str = ""
+    evenness: float = 1.0
     axes: str | None = None
     cache_bytes: int = 1 << 29
     augment: AugmentOptions = field(default_factory=AugmentOptions)
@@ -70,6 +75,8 @@ class CropOptions:
     def __post_init__(self) -> None:
         if not 16 <= self.size <= 4096:
             raise OptionError(f"size is {self.size!r}; wanted a side of 16 to 4096 pixels")
+        if not 0 <= self.evenness <= 1:
+            raise OptionError(f"evenness is {self.evenness!r}; wanted a number from 0 to 1")
         for name, known in (
             ("rescale", ("image", "data", "none")),
             ("target", tuple(TARGETS)),
@@ -132,6 +139,8 @@ class Crops:
         self._config, self._choice, self._seed = config, choice or ChannelChoice(), seed
         self._diameter = diameter
         self._groups = _groups(self.items, self.options.balance)
+        sizes = np.array([len(group) for group in self._groups or [[0]]]) ** (1 - self.options.evenness)
+        self._group_bounds = np.cumsum(sizes / sizes.sum())
         self._kept = _Kept(self.options.cache_bytes)
         self._orders: dict[int, npt.NDArray[np.int64]] = {}
 
@@ -194,7 +203,8 @@ class Crops:
     def _drawn_item(self, number: int, rng: np.random.Generator) -> int:
         """Return the item of a crop: each once in a round, in an order of the round's own; or balanced, by chance."""
         if self._groups is not None:
-            return int(rng.choice(self._groups[rng.integers(len(self._groups))]))
+            group = np.searchsorted(self._group_bounds, rng.random(), side="right")
+            return int(rng.choice(self._groups[min(int(group), len(self._groups) - 1)]))
         turn, place = divmod(number, len(self.items))
         return int(self._order(turn)[place])
 

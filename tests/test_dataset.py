@@ -66,6 +66,9 @@ def test_balance_draws_groups_equally_often(tmp_path: Path) -> None:
     crops = Crops(items(tmp_path), ONE, CropOptions(size=16, balance="kind"))
     drawn = [crops._drawn_item(number, np.random.default_rng(number)) for number in range(400)]
     assert 150 < drawn.count(0) < 250
+    uneven = Crops(items(tmp_path), ONE, CropOptions(size=16, balance="kind", evenness=0))
+    drawn = [uneven._drawn_item(number, np.random.default_rng(number)) for number in range(400)]
+    assert 50 < drawn.count(0) < 110
     with pytest.raises(OptionError, match="there are kind"):
         Crops(items(tmp_path), ONE, CropOptions(balance="type"))
 
@@ -149,7 +152,7 @@ def test_an_unreadable_image_stops_at_its_batch(tmp_path: Path) -> None:
 
 
 def test_wrong_options_are_refused(tmp_path: Path) -> None:
-    for wrong in ({"size": 3}, {"rescale": "no"}, {"target": "edges"}, {"weight": "size"}):
+    for wrong in ({"size": 3}, {"rescale": "no"}, {"target": "edges"}, {"weight": "size"}, {"evenness": 2}):
         with pytest.raises(OptionError, match=next(iter(wrong))):
             CropOptions(**wrong)
     with pytest.raises(OptionError, match="no images"):

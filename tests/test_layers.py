@@ -48,11 +48,15 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "sources": ({"kernels", "images", "labels", "rle", "instances"}, {"tifffile", "PIL"}),
     "exports": ({"labels", "rle", "instances", "measure"}, {"tifffile"}),
     "dataset": ({"sources", "augment", "flows", "channels", "normalize", "labels", "overlaps"}, set()),
-    "train": ({"dataset", "network", "checkpoint"}, {"torch"}),
+    "training": (
+        {"dataset", "network", "checkpoint", "sources", "segment", "metrics", "plots", "augment", "channels"}
+        | {"engines", "images", "instances", "overlaps"},
+        {"torch"},
+    ),
     "evaluate": ({"sources", "segment", "metrics"}, set()),
     "folder": ({"segment", "exports", "sources", "rle", "images"}, set()),
     "big": ({"segment", "tiles"}, {"dask"}),
-    "plots": (set(), {"matplotlib"}),
+    "plots": ({"labels"}, {"matplotlib", "PIL"}),
     "report": ({"plots"}, {"matplotlib"}),
 }
 # The command line and the doctor sit on top: any room, imported inside the command.
