@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,13 +76,34 @@ class NewModel:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is known of the images and the model beside the options."""
+    """What is known of the images and the model beside the options.
+
+    Attributes
+    ----------
+    pretrained
+        A model's name or file to start from; None: ``new``.
+    new
+        The network that starts from nothing.
+    axes, choice
+        Axes and channels of the images, where they are not clear.
+    described
+        The data, in words.
+    command
+        The settings of the command line, so that it can go on with its run.
+    licence
+        Of the weights.
+    export
+        ``"cellpose"``: write a file that Cellpose opens, too.
+    """
 
     pretrained: str | None = None
     new: NewModel = field(default_factory=NewModel)
     axes: str | None = None
     choice: ChannelChoice = field(default_factory=ChannelChoice)
     described: str = ""
+    command: Mapping[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    export: str = ""
 
 
 def train(
@@ -150,13 +171,16 @@ def _with_data(config: ModelConfig, split: Split, name: str, options: TrainOptio
             raise InputError("none of the images to train on has an instance")
         diameter = float(np.median(known))
     data = asked.described or f"{len(split.train)} images"
-    return replace(config, name=name, diameter_labels=diameter, training_data=data)
+    return replace(
+        config, name=name, diameter_labels=diameter, training_data=data, licence=asked.licence or config.licence
+    )
 
 
 def _described(split: Split, config: ModelConfig, options: TrainOptions, asked: Asked) -> dict[str, Any]:
     return {
         "options": options.to_dict(),
         "model": config.to_dict(),
+        "command": dict(asked.command),
         "pretrained": asked.pretrained,
         "axes": asked.axes,
         "channels": [asked.choice.first, asked.choice.second],
