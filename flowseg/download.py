@@ -33,7 +33,6 @@ Progress = Callable[[int, int | None], object]
 """Called with the bytes that are here and the bytes there will be (None: the server does not say)."""
 
 _CHUNK = 1 << 18
-_NOT_THERE = {404, 410}
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -80,7 +79,7 @@ class Wanted:
     sha256, size
         Its digest (lower-case hex) and length in bytes, where they are known.
     basis
-        A text on where the digest comes from, for the message where another comes.
+        Where the digest comes from, for the message where another comes.
     """
 
     url: str
@@ -256,7 +255,7 @@ def _reason(error: Exception, wanted: Wanted) -> str:
 
 
 def _advice(error: Exception, wanted: Wanted) -> str:
-    if isinstance(error, urllib.error.HTTPError) and error.code in _NOT_THERE:
+    if isinstance(error, urllib.error.HTTPError) and error.code in {404, 410}:
         return f"Is the address right? A file from elsewhere goes to\n  {wanted.target}"
     return wanted.by_hand()
 
@@ -350,7 +349,7 @@ def _whole_length(headers: Message) -> int | None:
 
 
 def _validator(headers: Message) -> str | None:
-    """Return a strong name of this version: a weak ETag may stand for different bytes."""
+    """Return what names this version; not a weak ETag, which may stand for different bytes."""
     tag: str | None = headers.get("ETag")
     return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
 

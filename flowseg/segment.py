@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -194,7 +195,9 @@ class Model:
         return predict.How(self.config.diameter_mean / diameter, options.tile, options.overlap, options.tta)
 
 
-def load_model(name: str | Sequence[str] = "nuclei", *, device: str = "auto", precision: str = "auto") -> Model:
+def load_model(
+    name: str | PathLike[str] | Sequence[str] = "nuclei", *, device: str = "auto", precision: str = "auto"
+) -> Model:
     """Load a model, or several as an ensemble.
 
     Parameters
@@ -207,7 +210,7 @@ def load_model(name: str | Sequence[str] = "nuclei", *, device: str = "auto", pr
     precision
         "auto" (the fastest that keeps the masks), "fp32", "bf16" or "fp16".
     """
-    names = [name] if isinstance(name, str) else [str(each) for each in name]
+    names = [str(each) for each in ([name] if isinstance(name, str | PathLike) else name)]
     if not names:
         raise OptionError("no model was named; wanted at least one")
     located = [zoo.resolve(each) for each in names]

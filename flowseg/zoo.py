@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flowseg import download, files, registry
-from flowseg.errors import FlowsegError, ModelError, OptionError
+from flowseg.errors import DownloadError, FlowsegError, ModelError, OptionError
 from flowseg.filelock import hold
 from flowseg.registry import Entry, File, entries, find
 
@@ -161,10 +161,14 @@ def fetch(
     if entry.kind == "shipped":
         _refuse_missing(entry)
     base = url or os.environ.get("FLOWSEG_MODELS_URL") or URL
-    for file in entry.files:
-        if _where(file.name, entry.kind) is None:
-            tell = partial(progress, file.name) if progress else None
-            download.fetch(_wanted(file, base), limits=limits, progress=tell)
+    missing = [_wanted(file, base) for file in entry.files if _where(file.name, entry.kind) is None]
+    for number, wanted in enumerate(missing):
+        tell = partial(progress, wanted.target.name) if progress else None
+        try:
+            download.fetch(wanted, limits=limits, progress=tell)
+        except DownloadError as error:
+            rest = "".join(f"\nIt goes with\n  {each.url}\nat\n  {each.target}" for each in missing[number + 1 :])
+            raise DownloadError(f"{error}{rest}") from error
     return _checked(entry)
 
 
