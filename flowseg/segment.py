@@ -167,8 +167,8 @@ class Model:
         usual = self.config.diameter_labels or self.config.diameter_mean
         for engine, size in zip(self._engines, self._sizes, strict=False):
             if size is not None:
-                how = replace(self._how(usual, options), tta=False)
-                return size.diameter(predict.predict([engine], planes, how).style), _FROM_SIZE_MODEL
+                style = predict.measure_style(engine, planes, self._how(usual, options))
+                return size.diameter(style), _FROM_SIZE_MODEL
         return usual, _FROM_DEFAULT
 
     def _chosen(self, image: Image, options: SegmentOptions) -> channels.Chosen:
