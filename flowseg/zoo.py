@@ -6,6 +6,7 @@ against the digest in the registry, or else against that of the first such file 
 that was named and cannot be had is an error, never replaced by another.
 """
 
+import errno
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flowseg import download, files, registry
-from flowseg.errors import DownloadError, FlowsegError, ModelError, OptionError
+from flowseg.errors import DownloadError, ModelError, OptionError
 from flowseg.filelock import hold
 from flowseg.registry import Entry, File, entries, find
 
@@ -252,10 +253,10 @@ def _verified(file: File, path: Path) -> Verified:
     digest = files.digest(path)
     known, basis = _known(file)
     if known is None:
-        if path.parent != folder():
-            return Verified(path, digest, "nothing")  # Cellpose's own: used as it is
-        _remember(file.name, digest, path.stat().st_size)
-    elif digest != known:
+        # Cellpose's own is used as it is, and so is one in a folder that others keep.
+        kept = path.parent == folder() and _remember(file.name, digest, path.stat().st_size)
+        return Verified(path, digest, "first seen" if kept else "nothing")
+    if digest != known:
         raise ModelError(
             f"{path} is not the file it should be: its sha256 is {digest}, wanted {known}{basis}. "
             f"Remove it; 'flowseg models fetch' fetches it anew"
@@ -290,16 +291,18 @@ def _recorded() -> dict[str, dict[str, Any]]:
     return content
 
 
-def _remember(name: str, digest: str, size: int) -> None:
-    """Add the digest of a file that is seen for the first time to the record."""
+def _remember(name: str, digest: str, size: int) -> bool:
+    """Add the digest of a file that is seen for the first time to the record, where that may be written."""
     path = folder() / RECORD
-    try:
-        with hold(path.with_name(f".{RECORD}.lock"), patience=_PATIENCE):
-            record = _recorded()
-            line = {"sha256": digest, "size": size, "seen": datetime.now(UTC).isoformat(timespec="seconds")}
-            data = json.dumps({name: line, **record}, indent=1, sort_keys=True)
+    with hold(path.with_name(f".{RECORD}.lock"), patience=_PATIENCE):
+        line = {"sha256": digest, "size": size, "seen": datetime.now(UTC).isoformat(timespec="seconds")}
+        data = json.dumps({name: line, **_recorded()}, indent=1, sort_keys=True)
+        try:
             files.write_whole(path, data.encode())
-    except FlowsegError:
-        raise
-    except OSError as error:
-        raise ModelError(f"{path} cannot be written ({error.strerror}): later changes could not be told") from error
+        except PermissionError:
+            return False
+        except OSError as error:
+            if error.errno == errno.EROFS:
+                return False
+            raise ModelError(f"{path} cannot be written: {error.strerror or error}") from error
+    return True

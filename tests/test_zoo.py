@@ -224,6 +224,25 @@ def test_a_record_that_is_damaged_is_told(place: Place, record: bytes) -> None:
         zoo.fetch("unknown", limits=QUICK)
 
 
+@pytest.mark.parametrize(
+    ("error", "way"), [(PermissionError(13, "no"), True), (OSError(30, "no"), True), (OSError(28, "full"), False)]
+)
+def test_a_folder_that_others_keep_is_read(
+    place: Place, monkeypatch: pytest.MonkeyPatch, error: OSError, way: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    place.models.mkdir(parents=True)
+    (place.models / "unknown").write_bytes(UNKNOWN)
+    monkeypatch.setattr(zoo.files, "write_whole", refuse)
+    if way:
+        assert [each.against for each in zoo.verify("unknown")] == ["nothing"]
+        return
+    with pytest.raises(ModelError, match=r"digests\.json cannot be written: full"):
+        zoo.verify("unknown")
+
+
 def test_a_path_that_exists_wins(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("known").mkdir()  # a folder of results
