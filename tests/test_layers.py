@@ -36,7 +36,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "augment": ({"kernels"}, {"scipy"}),
     "network": (set(), {"torch"}),
     "checkpoint": ({"network"}, {"torch", "safetensors"}),
-    "zoo": ({"checkpoint"}, {"pooch", "requests"}),
+    "filelock": (set(), set()),
+    "download": ({"filelock"}, {"certifi"}),
+    "registry": (set(), set()),
+    "zoo": ({"checkpoint", "download", "filelock", "registry"}, set()),
     "engines": ({"network"}, {"torch", "openvino"}),
     "tiles": (set(), set()),
     "predict": ({"images", "tiles", "engines"}, set()),
@@ -50,7 +53,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "dataset": ({"sources", "augment", "flows", "channels", "normalize", "labels", "overlaps"}, set()),
     "training": (
         {"dataset", "network", "checkpoint", "sources", "segment", "metrics", "plots", "augment", "channels"}
-        | {"engines", "images", "instances", "overlaps"},
+        | {"engines", "images", "instances", "overlaps", "zoo"},
         {"torch"},
     ),
     "evaluate": ({"sources", "segment", "metrics"}, set()),

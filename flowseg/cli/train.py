@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,20 +112,21 @@ def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller")
     from flowseg.training.from_settings import options_of, splits_of
 
     pretrained = settings["pretrained"]
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
     asked = Asked(
         None if pretrained == "none" else pretrained,
         NewModel(settings["inputs"], _numbers(settings["widths"]), settings["diameter_mean"]),
         settings["axes"],
         _choice(settings["channels"]),
         str(settings["data"]),
-        {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()},
+        plain,
         settings["licence"],
         settings["export"] or "",
     )
     for name, split in splits_of(settings).items():
-        folder = out / name
+        own = replace(asked, command={**plain, "fold": name.removeprefix("fold")}) if name else asked
         with teller:
-            done = train(split, folder, options_of(settings), asked, resume=resume, tell=teller.tell)
+            done = train(split, out / name, options_of(settings), own, resume=resume, tell=teller.tell)
         teller.finish(done)
 
 

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from flowseg import __version__, checkpoint
+from flowseg import __version__, zoo
 from flowseg.channels import COLORS, ChannelChoice
 from flowseg.errors import InputError, OptionError
 from flowseg.network import Network
 from flowseg.options import Architecture, ModelConfig
 from flowseg.sources.collection import Collection, Item
 from flowseg.training import validation
+from flowseg.training.finish import finish
 from flowseg.training.loop import Loop, Progress, Task, Tell
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import joined
@@ -149,6 +150,8 @@ def train(
         task = Task(split, config, options, asked.pretrained is not None, asked.axes, asked.choice)
         loop = Loop(task, network, folder, processes, tell)
         loop.run()
+        if processes.first:
+            finish(task, folder, loop.history, _described(split, config, options, asked) | {"export": asked.export})
     return Trained(folder.model, folder.path, loop.history)
 
 
@@ -157,7 +160,7 @@ def _start(asked: Asked) -> tuple[Network, ModelConfig]:
     if asked.pretrained is None:
         config = asked.new.config()
         return Network(config.architecture), config
-    kept = checkpoint.read(asked.pretrained)
+    kept = zoo.read(zoo.resolve(asked.pretrained))
     kept.require_segmentation()
     return kept.network(), kept.config
 

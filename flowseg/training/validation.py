@@ -33,11 +33,11 @@ class Seen(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Means over images of AP at IoU 0.5, and of AP over IoU 0.5 to 0.9 in steps of 0.05; and the latter of each."""
+    """Means over images of AP at IoU 0.5, and of AP over `THRESHOLDS`; and the AP of each image at each of them."""
 
     ap50: float
     map: float
-    each: tuple[float, ...]
+    aps: tuple[tuple[float, ...], ...]
 
 
 def model_of(network: Network, config: ModelConfig, device: str) -> Model:
@@ -74,4 +74,4 @@ def score(seen: Sequence[Seen]) -> Score:
     if not seen:
         return Score(float("nan"), float("nan"), ())
     aps = np.array([metrics.average_precision(one.truth, one.found.labels, THRESHOLDS).ap for one in seen])
-    return Score(float(aps[:, 0].mean()), float(aps.mean()), tuple(aps.mean(axis=1).tolist()))
+    return Score(float(aps[:, 0].mean()), float(aps.mean()), tuple(map(tuple, aps.tolist())))
