@@ -56,6 +56,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         | {"engines", "images", "instances", "overlaps", "zoo"},
         {"torch"},
     ),
+    "tune": ({"dynamics", "instances", "kernels", "metrics"}, set()),
     "evaluate": ({"sources", "segment", "metrics"}, set()),
     "folder": ({"segment", "exports", "sources", "rle", "images"}, set()),
     "big": ({"segment", "tiles"}, {"dask"}),
