@@ -57,7 +57,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"torch"},
     ),
     "tune": ({"dynamics", "instances", "kernels", "metrics"}, set()),
-    "evaluate": ({"sources", "segment", "metrics"}, set()),
+    "evaluate": ({"sources", "instances", "metrics", "overlaps", "plots", "labels", "images"}, {"PIL"}),
     "folder": ({"segment", "exports", "sources", "rle", "images"}, set()),
     "big": ({"segment", "tiles"}, {"dask"}),
     "plots": ({"labels"}, {"matplotlib", "PIL"}),
