@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flowseg import metrics
 from flowseg.errors import InputError, OptionError
 from flowseg.evaluate import ImageScore, compare
-from flowseg.evaluate.compare import overlaps_of
+from flowseg.evaluate.comparison import overlaps_of
 from flowseg.instances import Instances
 from tests.evaluate.data import collection, item, random_masks, shaken
 from tests.shapes import solid_cells
