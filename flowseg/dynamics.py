@@ -78,19 +78,79 @@ def flows_to_masks(
 
 def find_masks(flows: npt.ArrayLike, cellprob: npt.ArrayLike, options: MaskOptions) -> Masks:
     """Do what `flows_to_masks` does and tell what each filter took away."""
+    found = find_candidates(flows, cellprob, options, measure=options.flow_threshold != 0)
+    return _filtered(found.image, found, options.flow_threshold, options.min_size)
+
+
+class Candidates(NamedTuple):
+    """Instances before the filters of flow error and size, with what those filters look at.
+
+    Attributes
+    ----------
+    image
+        (H, W) int32 labels, in no order.
+    boxes, areas
+        As `regions.boxes_and_areas` gives them.
+    fitting
+        (n + 1,) by label: there, and not too large.
+    errors
+        (n + 1,) flow errors of the fitting ones, as `flows.flow_errors` gives them.
+    foreground
+        Pixels above the probability threshold.
+    """
+
+    image: Labels
+    boxes: Labels
+    areas: npt.NDArray[np.int64]
+    fitting: npt.NDArray[np.bool_]
+    errors: npt.NDArray[np.float64]
+    foreground: int
+
+    def passing(self, flow_threshold: float, min_size: int) -> npt.NDArray[np.bool_]:
+        """Tell, by label, which pass the filters as they are, before holes are filled."""
+        consistent = self.errors <= flow_threshold if flow_threshold != 0 else True
+        return np.asarray(self.fitting & consistent & (self.areas >= min_size))
+
+    def masks(self, flow_threshold: float, min_size: int) -> Masks:
+        """Return what `find_masks` finds with these filters; the candidates stay as they are."""
+        return _filtered(self.image.copy(), self, flow_threshold, min_size)
+
+
+def find_candidates(
+    flows: npt.ArrayLike, cellprob: npt.ArrayLike, options: MaskOptions, *, measure: bool = True
+) -> Candidates:
+    """Follow the flows and measure what is found, so that filters can be tried one after another at no cost.
+
+    Parameters
+    ----------
+    flows, cellprob
+        As in `flows_to_masks`.
+    options
+        The flow threshold and the smallest size are not used.
+    measure
+        Compute the flow errors; otherwise they are 0.
+    """
     field = arrays.as_flows(flows)
     probability = arrays.as_probability(cellprob, field.shape[1:])
     if probability.size > arrays.MAX_LABEL:
         raise InputError(f"the image has {probability.size} pixels; at most {arrays.MAX_LABEL} fit in one piece")
     image, foreground = _gather(_follow(field, probability, options))
     boxes, areas = regions.boxes_and_areas(image)
-    candidates = areas > 0
-    fitting = candidates & (areas <= options.max_size_fraction * image.size)
-    consistent = fitting & _agrees(image, boxes, np.where(fitting, areas, 0), field, options.flow_threshold)
-    kept = labels.fill_and_drop_small(image, boxes, areas, consistent, options.min_size)
-    counts = [int(np.count_nonzero(flags)) for flags in (candidates, fitting, consistent, kept)]
+    fitting = (areas > 0) & (areas <= options.max_size_fraction * image.size)
+    errors = np.zeros(len(areas))
+    if measure:
+        errors = own_flows.flow_errors(image, field, boxes, np.where(fitting, areas, 0))
+    return Candidates(image, boxes, areas, fitting, errors, foreground)
+
+
+def _filtered(image: Labels, found: Candidates, flow_threshold: float, min_size: int) -> Masks:
+    """Filter candidates, fill holes and number the rest, in place in ``image``, which holds the candidates."""
+    consistent = found.passing(flow_threshold, 0)
+    kept = labels.fill_and_drop_small(image, found.boxes, found.areas, consistent, min_size)
+    steps = (found.areas > 0, found.fitting, consistent, kept)
+    there, fitting, agreeing, left = (int(np.count_nonzero(flags)) for flags in steps)
     regions.renumber_in_reading_order(image, kept)
-    return Masks(image, foreground, counts[0], counts[0] - counts[1], counts[1] - counts[2], counts[2] - counts[3])
+    return Masks(image, found.foreground, there, there - fitting, fitting - agreeing, agreeing - left)
 
 
 def _follow(flows: Floats, cellprob: Floats, options: MaskOptions) -> Labels:
@@ -117,12 +177,3 @@ def _gather(ends: Labels) -> tuple[Labels, int]:
     rows = threads.blocks(len(ends), _ROWS)
     threads.over_ranges(lambda a, b: sinks.assign_rows(ends, seeds, a, b), rows)
     return ends, points
-
-
-def _agrees(
-    image: Labels, boxes: Labels, areas: npt.NDArray[np.int64], flows: Floats, threshold: float
-) -> npt.NDArray[np.bool_]:
-    """Tell, by label, whether an instance's own flows agree with the flows that it was found from."""
-    if threshold == 0:
-        return np.ones(len(areas), bool)
-    return own_flows.flow_errors(image, flows, boxes, areas) <= threshold

@@ -200,9 +200,9 @@ def average_precision(
     """
     limits = _checked(thresholds)
     if not isinstance(truth, list | tuple) or not isinstance(pred, list | tuple) or _is_nested(truth):
-        return _precision(overlaps(truth, pred), limits)  # type: ignore[arg-type]
+        return precision_of(overlaps(truth, pred), limits)  # type: ignore[arg-type]
     _check_lengths(truth, pred)
-    scores = [_precision(overlaps(one, other), limits) for one, other in zip(truth, pred, strict=True)]
+    scores = [precision_of(overlaps(one, other), limits) for one, other in zip(truth, pred, strict=True)]
     if not scores:
         counts = np.zeros((0, len(limits)), np.int64)
         return AveragePrecision(counts.astype(np.float64), counts, counts, counts)
@@ -214,9 +214,10 @@ def _is_nested(image: Sequence[object]) -> bool:
     return len(image) > 0 and isinstance(image[0], list | tuple) and np.ndim(image[0]) != 2
 
 
-def _precision(found: Overlaps, thresholds: Doubles) -> AveragePrecision:
+def precision_of(found: Overlaps, thresholds: Doubles) -> AveragePrecision:
+    """Return the average precision of instances whose overlaps are known, one for each threshold."""
     iou = found.iou
-    tp = np.array([_most_matches(found, iou >= threshold) for threshold in thresholds], np.int64)
+    tp = np.array([most_matches(found, iou >= threshold) for threshold in thresholds], np.int64)
     fp, fn = len(found.pred_labels) - tp, len(found.truth_labels) - tp
     return AveragePrecision(_ratio(tp, tp + fp + fn), tp, fp, fn)
 
@@ -226,10 +227,10 @@ def _ratio(part: Indices, whole: Indices) -> Doubles:
     return np.where(whole > 0, part / np.maximum(whole, 1), 1.0)
 
 
-def _most_matches(found: Overlaps, good: npt.NDArray[np.bool_]) -> int:
+def most_matches(found: Overlaps, good: npt.NDArray[np.bool_]) -> int:
     """Return how many of the good pairs can be matched one to one."""
     truth, pred = found.truth[good], found.pred[good]
-    if _one_to_one(truth, pred):
+    if one_to_one(truth, pred):
         return len(truth)
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import maximum_bipartite_matching
@@ -238,7 +239,8 @@ def _most_matches(found: Overlaps, good: npt.NDArray[np.bool_]) -> int:
     return int((maximum_bipartite_matching(graph) >= 0).sum())
 
 
-def _one_to_one(truth: Indices, pred: Indices) -> bool:
+def one_to_one(truth: Indices, pred: Indices) -> bool:
+    """Tell whether no instance is in two of these pairs."""
     return all(np.bincount(side).max(initial=0) <= 1 for side in (truth, pred))
 
 
@@ -251,8 +253,11 @@ def match(truth: Truth, pred: npt.ArrayLike, threshold: float = 0.5) -> Matching
     >>> result.tp, result.fp, result.fn, result.truth.tolist(), result.pred.tolist()
     (1, 0, 1, [1], [3])
     """
-    limit = float(_checked(threshold)[0])
-    found = overlaps(truth, pred)
+    return match_of(overlaps(truth, pred), float(_checked(threshold)[0]))
+
+
+def match_of(found: Overlaps, limit: float) -> Matching:
+    """Match instances whose overlaps are known, as `match` does."""
     pairs = _best_pairs(found, limit)
     iou = found.iou[pairs]
     tp, n_truth, n_pred = len(pairs), len(found.truth_labels), len(found.pred_labels)
@@ -293,7 +298,7 @@ def _best_pairs(found: Overlaps, threshold: float) -> Indices:
     """Return the positions of the matched pairs: most pairs first, then the highest sum of IoU."""
     iou = found.iou
     good = iou >= threshold
-    if _one_to_one(found.truth[good], found.pred[good]):
+    if one_to_one(found.truth[good], found.pred[good]):
         return np.flatnonzero(good)
     from scipy.sparse import csr_array, hstack
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
@@ -333,11 +338,15 @@ def kaggle_map(truths: Sequence[Truth], preds: Sequence[Truth]) -> float:
 
 
 def _kaggle_score(truth: Truth, pred: Truth) -> float:
-    found = overlaps(truth, pred.to_labels() if isinstance(pred, Instances) else pred)
+    return kaggle_score_of(overlaps(truth, pred.to_labels() if isinstance(pred, Instances) else pred))
+
+
+def kaggle_score_of(found: Overlaps) -> float:
+    """Return the score of one image whose overlaps are known: the mean over thresholds, as in `kaggle_map`."""
     twentieths, union = 20 * found.intersection, found.union
     scores = []
     for threshold in range(10, 20):
-        tp = _most_matches(found, twentieths > threshold * union)
+        tp = most_matches(found, twentieths > threshold * union)
         whole = len(found.truth_labels) + len(found.pred_labels) - tp
         scores.append(tp / whole if whole else 1.0)
     return float(np.mean(scores))

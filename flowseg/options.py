@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -65,6 +65,24 @@ class Architecture:
 
 
 @dataclass(frozen=True)
+class Thresholds:
+    """Those of `MaskOptions` that are chosen for a group of images.
+
+    >>> Thresholds(cellprob_threshold=-1.0).min_size
+    15
+    """
+
+    cellprob_threshold: float = 0.0
+    flow_threshold: float = 0.4
+    min_size: int = 15
+
+    def __post_init__(self) -> None:
+        _number("cellprob_threshold", self.cellprob_threshold, -100, 100)
+        _number("flow_threshold", self.flow_threshold, 0, 1e6)
+        _whole("min_size", self.min_size, -1, 2**31 - 1)
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """What a model file says about its network; it travels in every flowseg checkpoint.
 
@@ -90,6 +108,8 @@ class ModelConfig:
         Largest mean squared error between an object's flows and those of its mask; 0 keeps every object.
     min_size
         Pixels of the smallest object that is kept; -1 keeps every object.
+    group_thresholds
+        `Thresholds` by name of a group of images, such as a cell type, where others than the above are better.
     training_data
         What the model was trained on, in words.
     licence
@@ -115,6 +135,7 @@ class ModelConfig:
     cellprob_threshold: float = 0.0
     flow_threshold: float = 0.4
     min_size: int = 15
+    group_thresholds: Mapping[str, Thresholds] = field(default_factory=dict, hash=False)
     training_data: str = ""
     licence: str = ""
     citation: str = ""
@@ -131,6 +152,7 @@ class ModelConfig:
             _text(name, getattr(self, name))
         self._check_channel_names()
         self._check_numbers()
+        self._check_groups()
 
     def _check_channel_names(self) -> None:
         for name in self.channel_names:
@@ -156,6 +178,29 @@ class ModelConfig:
         _number("flow_threshold", self.flow_threshold, 0, 1e6)
         _whole("min_size", self.min_size, -1, 2**31 - 1)
 
+    def _check_groups(self) -> None:
+        if not isinstance(self.group_thresholds, Mapping):
+            raise OptionError(f"group_thresholds is {_short(self.group_thresholds)}; wanted thresholds by group")
+        for name, thresholds in self.group_thresholds.items():
+            _text("the name of a group", name)
+            if not isinstance(thresholds, Thresholds):
+                raise OptionError(f"the thresholds of group {name!r} are {_short(thresholds)}; wanted Thresholds")
+        object.__setattr__(self, "group_thresholds", dict(self.group_thresholds))
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds for images of no group in particular."""
+        return Thresholds(self.cellprob_threshold, self.flow_threshold, self.min_size)
+
+    def for_group(self, group: str) -> "ModelConfig":
+        """Return the config with the thresholds of a group, if it has any.
+
+        >>> config = ModelConfig(group_thresholds={"cort": Thresholds(-1.0, 0.4, 30)})
+        >>> config.for_group("cort").cellprob_threshold, config.for_group("astro").cellprob_threshold
+        (-1.0, 0.0)
+        """
+        return replace(self, **asdict(self.group_thresholds.get(group, self.thresholds)))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values that JSON can hold; `from_dict` takes them back."""
         return asdict(self)
@@ -172,6 +217,12 @@ class ModelConfig:
         known = _known_fields(cls, values, "model config")
         if "architecture" in known:
             known["architecture"] = Architecture(**_known_fields(Architecture, known["architecture"], "architecture"))
+        groups = known.get("group_thresholds")
+        if isinstance(groups, Mapping):
+            known["group_thresholds"] = {
+                name: Thresholds(**_known_fields(Thresholds, each, f"thresholds of group {_short(name)}"))
+                for name, each in groups.items()
+            }
         return cls(**known)
 
 

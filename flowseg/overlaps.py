@@ -155,3 +155,51 @@ def _runs(crop: Labels, corner: tuple[int, int], width: int) -> tuple[Indices, I
     starts, ends = flat[0::2], flat[1::2]
     apart = np.concatenate([[True], starts[1:] != ends[:-1]])  # a run may go on in the next row
     return starts[apart], ends[np.concatenate([apart[1:], [True]])] - starts[apart]
+
+
+class Layer(NamedTuple):
+    """Some instances that do not overlap one another.
+
+    Attributes
+    ----------
+    members
+        (m,) the instances, from 0, ascending.
+    labels
+        (H, W) int32: 1..m in the order of ``members``.
+    """
+
+    members: Indices
+    labels: Labels
+
+
+def split_into_layers(instances: Instances) -> list[Layer]:
+    """Split instances that may overlap into layers that do not, each instance into the first that has room.
+
+    Examples
+    --------
+    >>> pair = Instances.from_masks([[[1, 1, 0, 0]], [[0, 1, 1, 0]], [[0, 0, 0, 1]]], (1, 4))
+    >>> [(layer.members.tolist(), layer.labels.tolist()) for layer in split_into_layers(pair)]
+    [([0, 2], [[1, 1, 0, 2]]), ([1], [[0, 1, 1, 0]])]
+    """
+    if instances.find_overlap() is None:
+        return [Layer(np.arange(len(instances)), instances.to_labels())]
+    images: list[Labels] = []
+    members: list[list[int]] = []
+    for index in range(len(instances)):
+        pixels = _pixels(instances, index)
+        free = (number for number, image in enumerate(images) if not image.ravel()[pixels].any())
+        layer = next(free, len(images))
+        if layer == len(images):
+            images.append(np.zeros(instances.shape, np.int32))
+            members.append([])
+        members[layer].append(index)
+        images[layer].ravel()[pixels] = len(members[layer])
+    return [Layer(np.array(own, np.int64), image) for own, image in zip(members, images, strict=True)]
+
+
+def _pixels(instances: Instances, index: int) -> Indices:
+    """Return the pixels of one instance, counted row by row."""
+    own = slice(instances.offsets[index], instances.offsets[index + 1])
+    lengths = instances.lengths[own]
+    steps = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return np.asarray(np.repeat(instances.starts[own], lengths) + steps)

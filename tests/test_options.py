@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowseg.errors import OptionError
-from flowseg.options import Architecture, ModelConfig
+from flowseg.options import Architecture, ModelConfig, Thresholds
 
 shapes = st.builds(
     Architecture,
@@ -20,6 +20,7 @@ shapes = st.builds(
     concatenation=st.booleans(),
 )
 diameters = st.floats(0.1, 1e5)
+thresholds = st.builds(Thresholds, st.floats(-100, 100), st.floats(0, 1e6), st.integers(-1, 10**6))
 configs = st.builds(
     ModelConfig,
     architecture=shapes,
@@ -30,6 +31,7 @@ configs = st.builds(
     cellprob_threshold=st.floats(-100, 100),
     flow_threshold=st.floats(0, 1e6),
     min_size=st.integers(-1, 10**6),
+    group_thresholds=st.dictionaries(st.text(), thresholds, max_size=3),
     training_data=st.text(),
 )
 
@@ -38,6 +40,17 @@ configs = st.builds(
 @settings(deadline=None)
 def test_a_config_survives_json(config: ModelConfig) -> None:
     assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_a_group_has_its_own_thresholds() -> None:
+    given = {"cort": Thresholds(-1.0, 0.6, 40)}
+    config = ModelConfig(name="neurons", cellprob_threshold=0.5, group_thresholds=given)
+    given.clear()
+    assert config.for_group("cort").thresholds == Thresholds(-1.0, 0.6, 40)
+    assert config.for_group("cort").name == "neurons"
+    assert config.for_group("astro") == config
+    assert config.thresholds == Thresholds(0.5, 0.4, 15)
+    assert hash(config) == hash(dataclasses.replace(config, group_thresholds={}))
 
 
 def test_every_field_is_documented() -> None:
@@ -91,6 +104,11 @@ def test_architectures_that_cannot_be(values: dict[str, Any], text: str) -> None
         ({"cellprob_threshold": float("inf")}, "cellprob_threshold is inf"),
         ({"flow_threshold": -0.1}, "flow_threshold is -0.1"),
         ({"min_size": 1.5}, "min_size is 1.5"),
+        ({"group_thresholds": 3}, "group_thresholds is 3; wanted thresholds by group"),
+        ({"group_thresholds": {"a": 3}}, "thresholds of group 'a' is 3; wanted names and values"),
+        ({"group_thresholds": {"a": {"niter": 3}}}, "thresholds of group 'a' has the unknown field 'niter'"),
+        ({"group_thresholds": {"a": {"min_size": 0.5}}}, "min_size is 0.5"),
+        ({"group_thresholds": {3: {}}}, "the name of a group is 3; wanted text"),
         ({"architecture": {"depth": 3}}, "architecture has the unknown field 'depth'"),
         ({"architecture": 3}, "the architecture is 3; wanted names and values"),
         ({"colour": 3}, "model config has the unknown field 'colour'"),
@@ -105,6 +123,11 @@ def test_configs_that_cannot_be(values: dict[str, Any], text: str) -> None:
 def test_a_config_is_names_and_values(values: Any) -> None:
     with pytest.raises(OptionError, match="wanted names and values"):
         ModelConfig.from_dict(values)
+
+
+def test_thresholds_of_a_group_are_a_record() -> None:
+    with pytest.raises(OptionError, match="wanted Thresholds"):
+        ModelConfig(group_thresholds={"a": {"min_size": 3}})  # type: ignore[dict-item]
 
 
 def test_an_architecture_is_a_record() -> None:

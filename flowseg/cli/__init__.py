@@ -3,7 +3,7 @@
 import click
 
 from flowseg import __version__
-from flowseg.cli import doctor, masks, models, segment, train
+from flowseg.cli import doctor, evaluate, masks, models, segment, train
 from flowseg.errors import FlowsegError
 
 
@@ -28,11 +28,12 @@ def main() -> None:
     \b
     Examples:
       flowseg segment images/ -o results --model cyto3 --diameter 30
+      flowseg evaluate results/ data/   how good they are
       flowseg models list     which models there are
       flowseg doctor          what this machine can do, and what is missing
       flowseg doctor --warm   compile everything once, so that later runs start at once
     """
 
 
-for _module in (segment, masks, train, models, doctor):
+for _module in (segment, masks, train, evaluate, models, doctor):
     main.add_command(_module.command)

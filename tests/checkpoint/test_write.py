@@ -10,7 +10,7 @@ import torch
 import flowseg
 from flowseg import checkpoint
 from flowseg.errors import ModelError
-from flowseg.options import Architecture, ModelConfig
+from flowseg.options import Architecture, ModelConfig, Thresholds
 from tests.networks import TINY, scrambled
 
 CONFIG = ModelConfig(
@@ -23,6 +23,7 @@ CONFIG = ModelConfig(
     cellprob_threshold=-1.0,
     flow_threshold=0.6,
     min_size=7,
+    group_thresholds={"cort": Thresholds(-0.5, 0.8, 30), "shsy5y π": Thresholds(min_size=5)},
     training_data="twelve images of nothing: π",
 )
 SMALL = Architecture(channels=1)

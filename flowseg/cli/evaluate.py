@@ -1,0 +1,239 @@
+"""``flowseg evaluate``: how good predictions are."""
+
+import csv
+import io
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("evaluate")
+@click.argument("pred", type=click.Path(path_type=Path))
+@click.argument("truth", type=click.Path(path_type=Path))
+@click.option("--by", metavar="COLUMN", help="Scores for each value of a column of the truth, such as cell_type.")
+@click.option("--worst", type=click.IntRange(0), default=5, show_default=True, help="How many of the worst images.")
+@click.option("--overlays", type=click.Path(file_okay=False, path_type=Path), help="Folder: draw the worst images.")
+@click.option("--csv", "table", type=click.Path(dir_okay=False, path_type=Path), help="Write a row for each image.")
+@click.option("--json", "as_json", is_flag=True, help="Print all scores as JSON, those of each image too.")
+@click.option("--missing", type=click.Choice(["error", "empty", "skip"]), default="error", show_default=True,
+              help="Images that only one side has: count the other as empty, or leave them out.")  # fmt: skip
+@click.option("--allow-overlap", is_flag=True, help="Score predicted instances that overlap, too.")
+@click.option("--format", "format_", help="Kind of PRED, where it is not recognised: pairs, kaggle, ...")
+@click.option("--truth-format", help="Kind of TRUTH, where it is not recognised.")
+@click.option("--images", type=click.Path(path_type=Path), help="Folder of the images, where it is elsewhere.")
+@click.option("--order", type=click.Choice(["row", "column"]), help="Of run-length encodings in PRED.")
+@click.option("--truth-order", type=click.Choice(["row", "column"]), help="Of run-length encodings in TRUTH.")
+@click.option("--axes", help="Axes of TIFF files that do not say them, for --overlays.")
+@click.option("--resamples", type=click.IntRange(0), default=1000, show_default=True, help="For confidence intervals.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--quiet", is_flag=True, help="No progress.")
+def command(pred: Path, truth: Path, **settings: Any) -> None:
+    """Score predicted instances against true ones; images are matched by name.
+
+    PRED and TRUTH are data sets of any kind: a folder of label images, a CSV of run-length encodings, a folder with one
+    mask a file. True instances may overlap, predicted ones must not.
+
+    \b
+    Examples:
+      flowseg evaluate results/ data/
+      flowseg evaluate submission.csv train.csv --by cell_type --missing skip
+      flowseg evaluate results/ data/ --worst 10 --overlays worst --csv scores.csv
+    """
+    import numpy as np
+
+    from flowseg import evaluate
+
+    predictions, truths = _open(pred, truth, settings)
+    with _Bar(settings["quiet"] or settings["as_json"]) as bar:
+        scores = evaluate.compare(
+            predictions,
+            truths,
+            group_by=settings["by"],
+            missing=settings["missing"],
+            allow_overlap=settings["allow_overlap"],
+            rng=np.random.default_rng(settings["seed"]),
+            resamples=settings["resamples"],
+            progress=bar.tell,
+        )
+    drawn = _draw(predictions, truths, scores, settings)
+    if settings["table"] is not None:
+        _write(settings["table"], _rows(scores).encode())
+    if settings["as_json"]:
+        click.echo(json.dumps(_finite(scores.to_dict())))
+    else:
+        _show(scores, settings["worst"])
+        if drawn:
+            click.echo(f"{drawn} pictures of the worst images in {settings['overlays']}")
+        if settings["table"] is not None:
+            click.echo(f"scores of all images in {settings['table']}")
+
+
+def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
+    """Open both sides; what is wrong with either is an error, unless images may be missing."""
+    from flowseg.sources import data_sets
+
+    images = settings["images"]
+    truths = data_sets.open_collection(truth, settings["truth_format"], images=images, order=settings["truth_order"])
+    if images is None and pred.suffix.lower() == ".csv":  # a submission does not say how large its images are
+        folders = {item.path.parent for item in truths if item.path is not None}
+        images = folders.pop() if len(folders) == 1 else None
+    predictions = data_sets.open_collection(pred, settings["format_"], images=images, order=settings["order"])
+    for side in (predictions, truths):
+        if settings["missing"] == "error" or not len(side):
+            side.require_sound()
+        for problem in side.problems[:20]:
+            click.echo(f"left out: {problem}", err=True)
+    return predictions, truths
+
+
+def _draw(predictions: Any, truths: Any, scores: Any, settings: dict[str, Any]) -> int:
+    """Draw the worst images, numbered from the worst; return how many."""
+    folder = settings["overlays"]
+    if folder is None:
+        return 0
+    from flowseg import plots
+    from flowseg.evaluate import comparison, pictures
+
+    pairs = {pair.name: pair for pair in comparison.match_names(predictions, truths, settings["missing"]).both}
+    worst = scores.images[: settings["worst"]]
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(worst, start=1):
+        picture = pictures.overlay(pairs[image.name], settings["axes"])
+        _write(folder / f"{number:0{len(str(len(worst)))}d}_{image.name}.png", plots.png(picture))
+    return len(worst)
+
+
+def _write(path: Path, data: bytes) -> None:
+    from flowseg import files
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(path, data)
+
+
+def _rows(scores: Any) -> str:
+    """Return a CSV with a row for each image, the worst first."""
+    from flowseg.metrics import KAGGLE_THRESHOLDS
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    plain = ("name", "group", "truths", "predicted", "map", "f1", "pq", "kaggle_map", "splits", "merges")
+    lists = ("ap", "tp", "fp", "fn")
+    writer.writerow([*plain, *(f"{name}_{level:.2f}" for name in lists for level in KAGGLE_THRESHOLDS)])
+    for image in scores.images:
+        values = [getattr(image, name) for name in plain]
+        numbers = [value for name in lists for value in getattr(image, name)]
+        writer.writerow([round(value, 6) if isinstance(value, float) else value for value in values + numbers])
+    return text.getvalue()
+
+
+def _finite(value: Any) -> Any:
+    """Put null for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+_NAMES = {
+    "map": "mAP, IoU 0.50 to 0.95",
+    "ap50": "AP at IoU 0.5",
+    "ap75": "AP at IoU 0.75",
+    "f1": "F1 at IoU 0.5",
+    "pq": "panoptic quality",
+    "kaggle_map": "Kaggle mAP (IoU above)",
+}
+
+
+def _show(scores: Any, worst: int) -> None:
+    """Print tables that fit 80 columns."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    overall = scores.overall
+    console.print(
+        f"{overall.images} images, {overall.truths} true instances, {overall.predicted} found; "
+        f"{overall.splits} split, {overall.merges} merged"
+    )
+    for names, what in ((scores.missing_predictions, "prediction"), (scores.missing_truths, "truth")):
+        if names:
+            console.print(f"{len(names)} images have no {what}: {', '.join(names[:5])}{', ...' * (len(names) > 5)}",
+                          markup=False)  # fmt: skip
+    console.print(_overall_table(scores))
+    if scores.groups:
+        console.print(_many_table("group", list(scores.groups.values()), "group", "images"))
+    if worst:
+        console.print(_many_table("worst images", scores.images[:worst], "name", "truths"))
+
+
+def _overall_table(scores: Any) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    overall = scores.overall
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("", "mean of images", "95 %", "all instances"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    pooled = {"map": overall.pooled_map, "ap50": overall.pooled_ap[0], "ap75": overall.pooled_ap[5],
+              "f1": overall.pooled_f1, "pq": overall.pooled_pq}  # fmt: skip
+    for name, title in _NAMES.items():
+        interval = overall.intervals.get(name)
+        between = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
+        together = f"{pooled[name]:.3f}" if name in pooled else ""
+        table.add_row(title, f"{getattr(overall, name):.3f}", between, together)
+    for coco in scores.coco:
+        most = f"{coco.most_detections} an image" if coco.most_detections else "no limit"
+        table.add_row(f"COCO mAP ({most})", "", "", f"{coco.map:.3f}")
+    return table
+
+
+def _many_table(title: str, rows: Any, name: str, count: str) -> Any:
+    """Return a table with a row for each group or image."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(title, no_wrap=True, overflow="ellipsis", max_width=22)
+    first = {"images": ("images", "true", "found"), "truths": ("true", "found")}[count]
+    for heading in (*first, "mAP", "AP50", "AP75", "F1", "PQ", "split", "merged"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        counts = [row.truths, row.predicted] if count == "truths" else [row.images, row.truths, row.predicted]
+        numbers = [f"{value:.3f}" for value in (row.map, row.ap50, row.ap75, row.f1, row.pq)]
+        wrong = [row.splits, row.merges]
+        table.add_row(Text(getattr(row, name)), *map(str, counts), *numbers, *map(str, wrong))
+    return table
+
+
+class _Bar:
+    """A bar on the terminal; nothing where there is none."""
+
+    def __init__(self, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.progress = Progress(
+            TextColumn("scoring"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=quiet or not sys.stderr.isatty(),
+        )
+        self.task = self.progress.add_task("scoring", total=None)
+
+    def __enter__(self) -> "_Bar":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def tell(self, done: int, total: int) -> None:
+        """Show how far it is."""
+        self.progress.update(self.task, completed=done, total=total)
