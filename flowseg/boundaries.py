@@ -88,3 +88,30 @@ def _in_order(parts: list[tuple[Ints, Indices]], count: int) -> Boundaries:
     pieces = np.append(np.flatnonzero(outside), len(order))
     offsets = np.searchsorted(owner[order][outside], np.arange(count + 1))
     return Boundaries(points, np.concatenate([[0], np.cumsum(lengths[order])]), pieces, offsets)
+
+
+def boxes(instances: Instances) -> Indices:
+    """Return the box of each instance, (n, 4) int64 as y0, x0, y1, x1, half-open; zeros where it has no pixels.
+
+    Examples
+    --------
+    >>> boxes(Instances.from_labels([[0, 4, 4], [0, 4, 4]])).tolist()
+    [[0, 1, 2, 3]]
+    """
+    segments, bounds = runs.split_at_line_ends(
+        instances.starts, instances.lengths, instances.offsets, max(instances.shape[1], 1)
+    )
+    found = np.zeros((len(instances), 4), np.int64)
+    there = np.flatnonzero(np.diff(bounds))
+    if len(there):
+        first, last = bounds[there], bounds[there + 1] - 1
+        found[there] = np.stack(
+            [
+                segments[0, first],
+                np.minimum.reduceat(segments[1], first),
+                segments[0, last] + 1,
+                np.maximum.reduceat(segments[2], first),
+            ],
+            axis=1,
+        )
+    return found
