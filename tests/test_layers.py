@@ -54,7 +54,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "dataset": ({"sources", "augment", "flows"}, {"torch"}),
     "train": ({"dataset", "network", "checkpoint"}, {"torch"}),
     "evaluate": ({"sources", "segment", "metrics"}, set()),
-    "folder": ({"segment", "exports", "sources", "rle", "images"}, set()),
+    "folder": (
+        {"segment", "exports", "sources", "rle", "images", "dynamics", "instances", "measure"},
+        set(),
+    ),
     "big": ({"segment", "tiles"}, {"dask"}),
     "plots": (set(), {"matplotlib"}),
     "report": ({"plots"}, {"matplotlib"}),
