@@ -15,6 +15,7 @@ Bytes = npt.NDArray[np.uint8]
 
 _LOW, _HIGH = 0.5, 99.8  # percentiles that become black and white
 _GOLDEN = 0.618034  # hues this far apart stay apart for any number of labels
+_ALL_HUES, _STAIN_HUES = (0.0, 1.0), (0.13, 0.4)  # first and how many: yellow to cyan stand out on stained tissue
 # What the channels of a picture that is neither grey nor RGB shine in.
 _LIGHTS = ((1, 0, 1), (0, 1, 0), (0, 1, 1), (1, 1, 0), (1, 0, 0), (0, 0, 1))
 
@@ -58,13 +59,14 @@ def draw(planes: npt.NDArray[Any], image: npt.ArrayLike) -> Bytes:
     arrays.check_same_shape(found.shape, stack.shape[1:], "the label image and the planes")
     canvas = _seen(stack)
     border = labels.outline_mask(found)
-    canvas[border] = _colours(int(found.max(initial=0)))[found[border]]
+    hues = _STAIN_HUES if _is_colour(stack) else _ALL_HUES
+    canvas[border] = _colours(int(found.max(initial=0)), *hues)[found[border]]
     return canvas
 
 
 def _seen(stack: npt.NDArray[Any]) -> Bytes:
     """Return an image as one sees it, (H, W, 3)."""
-    if len(stack) == 3 and stack.dtype == np.uint8:  # colours keep their balance: stretched together
+    if _is_colour(stack):  # colours keep their balance: stretched together
         return np.ascontiguousarray(np.moveaxis(_stretched(stack), 0, 2))
     if len(stack) == 1:
         return np.repeat(_stretched(stack[0])[..., np.newaxis], 3, axis=2)
@@ -92,7 +94,11 @@ def _stretched(values: npt.NDArray[Any]) -> Bytes:
     return np.asarray(np.nan_to_num(stretched, copy=False), np.uint8)
 
 
-def _colours(highest: int) -> Bytes:
+def _is_colour(stack: npt.NDArray[Any]) -> bool:
+    return len(stack) == 3 and stack.dtype == np.uint8
+
+
+def _colours(highest: int, first: float, extent: float) -> Bytes:
     """Return a bright colour for each label, (highest + 1, 3)."""
-    hue = (np.arange(highest + 1) * _GOLDEN % 1)[:, np.newaxis] * 6 + np.array([0, 4, 2])
+    hue = (first + extent * (np.arange(highest + 1) * _GOLDEN % 1))[:, np.newaxis] * 6 + np.array([0, 4, 2])
     return np.asarray(40 + 215 * (np.abs(hue % 6 - 3) - 1).clip(0, 1), np.uint8)
