@@ -51,6 +51,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"labels", "rle", "instances", "measure", "boundaries", "normalize"},
         {"tifffile", "PIL", "roifile", "pyarrow"},
     ),
+    "convert": ({"sources", "exports", "overlaps", "instances", "rle", "measure"}, set()),
     "dataset": ({"sources", "augment", "flows"}, {"torch"}),
     "train": ({"dataset", "network", "checkpoint"}, {"torch"}),
     "evaluate": ({"sources", "segment", "metrics"}, set()),

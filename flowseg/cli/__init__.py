@@ -3,7 +3,7 @@
 import click
 
 from flowseg import __version__
-from flowseg.cli import doctor, masks, segment
+from flowseg.cli import convert, doctor, masks, segment
 from flowseg.errors import FlowsegError
 
 
@@ -33,5 +33,5 @@ def main() -> None:
     """
 
 
-for _module in (segment, masks, doctor):
+for _module in (segment, masks, convert, doctor):
     main.add_command(_module.command)

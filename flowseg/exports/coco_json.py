@@ -5,7 +5,7 @@ back, which pycocotools and every other filling by parity leave out again. So bo
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,11 +23,12 @@ _MOST_PAIRS = 10_000_000
 
 
 class Part(NamedTuple):
-    """One image: its file, (height, width), and annotations that have no ids yet."""
+    """One image: its file, (height, width), annotations that have no ids yet, and what else is known of it by name."""
 
     file_name: str
     shape: tuple[int, int]
     annotations: Sequence[Annotation]
+    columns: Mapping[str, str] = {}
 
 
 def annotations(
@@ -84,6 +85,8 @@ def annotations(
 def document(parts: Iterable[Part], category: str = "cell") -> Iterator[bytes]:
     """Yield the JSON of a data set, image by image; images and annotations are numbered from 1.
 
+    What else is known of an image, its ``columns``, stands beside its size.
+
     Examples
     --------
     >>> part = Part("a.png", (2, 3), annotations(Instances.from_labels([[0, 7, 7], [3, 0, 7]])))
@@ -94,7 +97,7 @@ def document(parts: Iterable[Part], category: str = "cell") -> Iterator[bytes]:
     made = 0
     yield b'{"annotations": ['
     for part in parts:
-        images.append({"id": len(images) + 1, "file_name": part.file_name, **_size(part.shape)})
+        images.append({**part.columns, "id": len(images) + 1, "file_name": part.file_name, **_size(part.shape)})
         lines = []
         for one in part.annotations:
             made += 1
