@@ -56,7 +56,6 @@ def _roi(pieces: list[list[Ints]], name: str) -> ImagejRoi:
     corners = np.concatenate(rings)
     (top, left), (bottom, right) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
     roi = ImagejRoi(name=name, top=top, left=left, bottom=bottom, right=right)
-    roi.options = ROI_OPTIONS.OVERLAY_LABELS
     if len(rings) > 1:
         roi.roitype = ROI_TYPE.RECT
         roi.multi_coordinates = _path(rings)
