@@ -1,22 +1,24 @@
 """Which channel the network sees as what: chosen by number from 0 or by name, and said back in words."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from flowseg.errors import InputError, OptionError
+from flowseg.errors import InputError, ModelError, OptionError
 from flowseg.images import Image
 
 Array = npt.NDArray[Any]
 
 #: The mean over all channels, in place of one.
 GREY = "grey"
+#: What the channels of a network for colour images are called.
+COLORS = ("red", "green", "blue")
 _GREY_WORDS = {"grey", "gray", "mean"}
 _NONE_WORDS = {"none", ""}
-_COLORS = (("red", "r"), ("green", "g"), ("blue", "b"))
+_COLOR_WORDS = (("red", "r"), ("green", "g"), ("blue", "b"))
 
 
 class Chosen(NamedTuple):
@@ -100,6 +102,35 @@ class ChannelChoice:
         )
 
 
+def for_network(image: Image, choice: ChannelChoice, names: Sequence[str], count: int) -> Chosen:
+    """Take what a network wants of an image.
+
+    Parameters
+    ----------
+    image, choice
+        The image, and what the user chose of it.
+    names
+        The roles of the network's channels, as its file states them; may be empty.
+    count
+        How many channels it takes. A network of three named red, green and blue gets colours as they are and grey
+        three times; others of one or two get the channel to segment, and the nuclei.
+    """
+    if tuple(names) == COLORS:
+        return _colors(image, choice)
+    if count not in (1, 2):
+        raise ModelError(f"the network takes {count} channels; wanted one of 1 or 2, or of {', '.join(COLORS)}")
+    chosen = choice.take(image, (names[0], names[1]) if len(names) == 2 else ("cytoplasm", "nucleus"))
+    return chosen._replace(planes=chosen.planes[:count])
+
+
+def _colors(image: Image, choice: ChannelChoice) -> Chosen:
+    if image.color and choice == ChannelChoice():
+        return Chosen(image.pixels[:3], "red, green and blue", None, None)
+    chosen = replace(choice, second=None).take(image)
+    planes = np.broadcast_to(chosen.planes[0], (3, *image.shape))
+    return Chosen(planes, f"{chosen.text}, as grey", chosen.first, None)
+
+
 def parse(channels: "ChannelChoice | Sequence[int | str | None] | str | int | None") -> ChannelChoice:
     """Read a choice of channels as a person writes it.
 
@@ -171,7 +202,7 @@ def _number(channel: int | str, image: Image) -> int:
 def _named(channel: str, image: Image) -> list[int]:
     wanted = channel.strip().casefold()
     if image.color and not image.channel_names:
-        return [number for number, words in enumerate(_COLORS) if wanted in words]
+        return [number for number, words in enumerate(_COLOR_WORDS) if wanted in words]
     return [number for number, name in enumerate(image.channel_names) if name.strip().casefold() == wanted]
 
 
@@ -192,7 +223,7 @@ def _mean(pixels: Array) -> Array:
 def _text(image: Image, first: int | None, second: int | None, roles: tuple[str, str]) -> str:
     def channel(number: int) -> str:
         if image.color and not image.channel_names:
-            return f"channel {number} {_COLORS[number][0]!r}"
+            return f"channel {number} {COLORS[number]!r}"
         return f"channel {image.channel_text(number)}"
 
     if first is None:

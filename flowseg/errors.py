@@ -6,6 +6,7 @@
     ├── InputError      (ValueError)   an array, file or text is not what was wanted
     ├── OptionError     (ValueError)   an option has a value it cannot have
     ├── ModelError      (ValueError)   a model file is missing, damaged, of another kind, or refused
+    ├── TrainingError   (RuntimeError) a training cannot go on: a loss that is not finite, no memory left
     ├── DownloadError   (OSError)      a file could not be fetched or is not the file it should be
     └── MissingExtra    (ImportError)  an optional package is needed: the text holds the install command
 
@@ -27,6 +28,10 @@ class OptionError(FlowsegError, ValueError):
 
 class ModelError(FlowsegError, ValueError):
     """A model file is missing, damaged, of another kind, or refused."""
+
+
+class TrainingError(FlowsegError, RuntimeError):
+    """A training cannot go on; the message says what was kept and how to start again."""
 
 
 class DownloadError(FlowsegError, OSError):

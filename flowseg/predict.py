@@ -77,13 +77,30 @@ def predict(engines: Sequence[Engine], planes: Floats, how: How) -> Prediction:
     height, width = planes.shape[1:]
     if height == 0 or width == 0:
         raise InputError(f"the image has shape {planes.shape}; wanted at least one pixel")
-    size = (max(1, int(height * how.scale)), max(1, int(width * how.scale)))
-    resized = planes if size == (height, width) else images.resize(planes, size)
+    resized = _resized(planes, how.scale)
     maps, style = _mean_of_positions(engines, resized, how)
-    if size != (height, width):
+    if resized.shape != planes.shape:
         maps = images.resize(maps, (height, width))
     maps[:2] /= _FLOW_SCALE
     return Prediction(maps[:2], maps[2], style)
+
+
+def measure_style(engine: Engine, planes: Floats, how: How) -> Floats:
+    """Return the style of an image (S,), as `predict` gives it, without the work for flows."""
+    padded, _ = _padded(_resized(planes, how.scale))
+    height, width = padded.shape[1:]
+    if how.tile is None:
+        grid = tiles.fewest_grid(height, width, _LARGEST, _OVERLAP, _MULTIPLE)
+        return _whole_style(engine, padded) if len(grid) > 1 else _unit(engine.styles(padded[None])[0])
+    grid = tiles.fixed_grid(height, width, how.tile, how.overlap)
+    batches = (_cut(padded, grid, corners) for corners in _batches(grid, engine.batch_pixels))
+    return _unit(np.sum([_unit(style) for batch in batches for style in engine.styles(batch)], axis=0))
+
+
+def _resized(planes: Floats, scale: float) -> Floats:
+    height, width = planes.shape[1:]
+    size = (max(1, int(height * scale)), max(1, int(width * scale)))
+    return planes if size == (height, width) else images.resize(planes, size)
 
 
 def _mean_of_positions(engines: Sequence[Engine], planes: Floats, how: How) -> tuple[Floats, Floats]:

@@ -3,24 +3,33 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from os import PathLike
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import channels, checkpoint, dynamics, engines, images, labels, measure, predict, rle
+from flowseg import channels, checkpoint, dynamics, engines, images, labels, measure, predict, rle, zoo
 from flowseg.arrays import Floats, Labels
-from flowseg.checkpoint import Checkpoint
+from flowseg.checkpoint import Checkpoint, SizeModel
 from flowseg.engines import Engine
 from flowseg.errors import ModelError, OptionError
 from flowseg.images import Image
 from flowseg.normalize import Normalization, Normalized, normalize
 from flowseg.options import SegmentOptions
 
-# A diameter found this many times larger or smaller than the one assumed means another run at the one found.
-_FAR_OFF = 1.3
-_FEW = 3  # instances: their median diameter says nothing
-_RETRIES = 2
+
+class _Search(NamedTuple):
+    """When the median diameter of what was found asks for another run, at that diameter."""
+
+    far_off: float  # times larger or smaller than the diameter assumed
+    least: int  # instances; of fewer the median says nothing
+    runs: int  # at most so many more
+
+
+_FROM_DEFAULT = _Search(far_off=1.3, least=3, runs=2)
+_FROM_SIZE_MODEL = _Search(far_off=1.02, least=1, runs=1)  # Cellpose runs once more at whatever it found
+_GIVEN = _Search(far_off=1.0, least=1, runs=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +78,15 @@ class Model:
     Made by `load_model`.
     """
 
-    def __init__(self, checkpoints: Sequence[Checkpoint], networks: Sequence[Engine], names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        checkpoints: Sequence[Checkpoint],
+        networks: Sequence[Engine],
+        names: Sequence[str],
+        sizes: Sequence[SizeModel | None] = (),
+    ) -> None:
         self._checkpoints = list(checkpoints)
+        self._sizes = list(sizes)
         self._engines = list(networks)
         self.names = list(names)
         self.config = checkpoints[0].config
@@ -90,6 +106,7 @@ class Model:
             "engine": engine.name,
             "device": engine.device,
             "precision": engine.precision,
+            "size_model": any(size is not None for size in self._sizes),
         }
 
     def segment(
@@ -119,14 +136,14 @@ class Model:
         """
         options = _options(options, settings)
         given = image if isinstance(image, Image) else images.from_array(image, axes)
-        chosen = channels.parse(options.channels).take(given)
+        chosen = self._chosen(given, options)
         percentiles = options.percentiles or self.config.normalisation
         how = Normalization(percentiles, tile=options.normalise_tile, invert=options.invert)
-        normalised = normalize(self._inputs(chosen.planes), how)
-        diameter = options.diameter or self.config.diameter_labels or self.config.diameter_mean
+        normalised = normalize(chosen.planes, how)
+        diameter, search = self._first_diameter(normalised.planes, options)
         prediction, found = self._run(normalised.planes, diameter, options)
-        for _ in range(_RETRIES if options.diameter is None else 0):
-            better = _better_diameter(found.labels, diameter)
+        for _ in range(search.runs):
+            better = _better_diameter(found.labels, diameter, search)
             if better is None:
                 break
             diameter = better
@@ -143,12 +160,21 @@ class Model:
             given.pixels,
         )
 
-    def _inputs(self, planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Give the network the number of channels that it takes, of the two that were chosen."""
-        wanted = self.config.architecture.channels
-        if wanted not in (1, 2):
-            raise ModelError(f"the network takes {wanted} channels; wanted one of 1 or 2")
-        return planes[:wanted]
+    def _first_diameter(self, planes: Floats, options: SegmentOptions) -> tuple[float, _Search]:
+        """Return the diameter to run at first, predicted from the style where a network has a size model."""
+        if options.diameter:
+            return options.diameter, _GIVEN
+        usual = self.config.diameter_labels or self.config.diameter_mean
+        for engine, size in zip(self._engines, self._sizes, strict=False):
+            if size is not None:
+                style = predict.measure_style(engine, planes, self._how(usual, options))
+                return size.diameter(style), _FROM_SIZE_MODEL
+        return usual, _FROM_DEFAULT
+
+    def _chosen(self, image: Image, options: SegmentOptions) -> channels.Chosen:
+        config = self.config
+        choice = channels.parse(options.channels)
+        return channels.for_network(image, choice, config.channel_names, config.architecture.channels)
 
     def estimate_bytes(self, shape: tuple[int, int], options: SegmentOptions | None = None) -> int:
         """Return about how many bytes an image (height, width) takes at its peak, beside the model."""
@@ -169,30 +195,47 @@ class Model:
         return predict.How(self.config.diameter_mean / diameter, options.tile, options.overlap, options.tta)
 
 
-def load_model(name: str | Sequence[str] = "nuclei", *, device: str = "auto", precision: str = "auto") -> Model:
+def load_model(
+    name: str | PathLike[str] | Sequence[str] = "nuclei", *, device: str = "auto", precision: str = "auto"
+) -> Model:
     """Load a model, or several as an ensemble.
 
     Parameters
     ----------
     name
-        Path of a model file of flowseg or of Cellpose 1 to 3, or a list of them.
+        Name of a model (see `flowseg.zoo`; one that is not here is fetched), path of a model file of flowseg or of
+        Cellpose 1 to 3, or a list of them.
     device
         "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
     precision
         "auto" (the fastest that keeps the masks), "fp32", "bf16" or "fp16".
     """
-    names = [name] if isinstance(name, str) else [str(each) for each in name]
+    names = [str(each) for each in ([name] if isinstance(name, str | PathLike) else name)]
     if not names:
         raise OptionError("no model was named; wanted at least one")
-    checkpoints = [checkpoint.read(each) for each in names]
+    located = [zoo.resolve(each) for each in names]
+    checkpoints = [zoo.read(each) for each in located]
     for each, its_name in zip(checkpoints, names, strict=True):
         each.require_segmentation()
         if each.config.architecture.channels != checkpoints[0].config.architecture.channels:
             raise ModelError(f"{its_name} takes another number of channels than {names[0]}: no ensemble")
         if each.config.diameter_mean != checkpoints[0].config.diameter_mean:
             raise ModelError(f"{its_name} wants cells of another diameter than {names[0]}: no ensemble")
+    sizes = [_size_model(*each) for each in zip(located, checkpoints, strict=True)]
     networks = [engines.start(each.config.architecture, each.weights, device, precision) for each in checkpoints]
-    return Model(checkpoints, networks, names)
+    return Model(checkpoints, networks, names, sizes)
+
+
+def _size_model(located: zoo.Located, of: Checkpoint) -> SizeModel | None:
+    """Read the size model of a network, where it has one."""
+    if located.size_model_path is None:
+        return None
+    found = checkpoint.read_size_model(located.size_model_path)
+    style = of.config.architecture.widths[-1]
+    if len(found.weights) != style:
+        wanted = f"wants styles of {len(found.weights)} numbers; the network {located.path} gives {style}"
+        raise ModelError(f"{located.size_model_path} {wanted}")
+    return found
 
 
 def _options(options: SegmentOptions | None, settings: dict[str, Any]) -> SegmentOptions:
@@ -205,13 +248,13 @@ def _options(options: SegmentOptions | None, settings: dict[str, Any]) -> Segmen
     return replace(options or SegmentOptions(), **settings)
 
 
-def _better_diameter(found: Labels, diameter: float) -> float | None:
+def _better_diameter(found: Labels, diameter: float, search: _Search) -> float | None:
     """Return the median diameter of what was found, if it is far from the one that was assumed and can be trusted."""
     diameters = labels.diameters(found)
-    if len(diameters) < _FEW:
+    if len(diameters) < search.least:
         return None
     measured = float(np.median(diameters))
-    return measured if max(measured / diameter, diameter / measured) > _FAR_OFF else None
+    return measured if max(measured / diameter, diameter / measured) > search.far_off else None
 
 
 def _notes(found: dynamics.Masks, normalised: Normalized, diameter: float, trained: float) -> list[str]:

@@ -7,8 +7,9 @@ enter them at once. The threads here are kept between calls and forgotten in a f
 import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
@@ -16,12 +17,15 @@ import numpy.typing as npt
 
 from flowseg.errors import OptionError
 
+_own = threading.local()
 _pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
 
 
 def count() -> int:
     """Return how many threads a call may use: ``FLOWSEG_THREADS``, or the processors this process may run on."""
+    if getattr(_own, "alone", False):
+        return 1
     text = os.environ.get("FLOWSEG_THREADS", "")
     if text:
         if not text.isdecimal() or int(text) < 1:
@@ -30,6 +34,17 @@ def count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let what this thread calls use no other: for workers that are as many as the processors already."""
+    before = getattr(_own, "alone", False)
+    _own.alone = True
+    try:
+        yield
+    finally:
+        _own.alone = before
 
 
 def even_bounds(items: int, parts: int) -> list[int]:

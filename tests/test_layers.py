@@ -34,10 +34,13 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "flows": ({"kernels", "labels"}, set()),
     "dynamics": ({"kernels", "flows", "labels"}, set()),
     "metrics": ({"kernels", "instances"}, {"scipy"}),
-    "augment": ({"kernels", "images"}, set()),
+    "augment": ({"kernels"}, {"scipy"}),
     "network": (set(), {"torch"}),
     "checkpoint": ({"network"}, {"torch", "safetensors"}),
-    "zoo": ({"checkpoint"}, {"pooch", "requests"}),
+    "filelock": (set(), set()),
+    "download": ({"filelock"}, {"certifi"}),
+    "registry": (set(), set()),
+    "zoo": ({"checkpoint", "download", "filelock", "registry"}, set()),
     "engines": ({"network"}, {"torch", "openvino"}),
     "tiles": (set(), set()),
     "predict": ({"images", "tiles", "engines"}, set()),
@@ -52,15 +55,19 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"tifffile", "PIL", "roifile", "pyarrow"},
     ),
     "convert": ({"sources", "exports", "overlaps", "instances", "rle", "measure"}, set()),
-    "dataset": ({"sources", "augment", "flows"}, {"torch"}),
-    "train": ({"dataset", "network", "checkpoint"}, {"torch"}),
+    "dataset": ({"sources", "augment", "flows", "channels", "normalize", "labels", "overlaps"}, set()),
+    "training": (
+        {"dataset", "network", "checkpoint", "sources", "segment", "metrics", "plots", "augment", "channels"}
+        | {"engines", "images", "instances", "overlaps", "zoo"},
+        {"torch"},
+    ),
     "evaluate": ({"sources", "segment", "metrics"}, set()),
     "folder": (
         {"segment", "exports", "sources", "rle", "images", "dynamics", "instances", "measure"},
         set(),
     ),
     "big": ({"segment", "tiles"}, {"dask"}),
-    "plots": (set(), {"matplotlib"}),
+    "plots": ({"labels"}, {"matplotlib", "PIL"}),
     "report": ({"plots"}, {"matplotlib"}),
 }
 # The command line and the doctor sit on top: any room, imported inside the command.

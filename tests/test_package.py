@@ -3,7 +3,10 @@
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
+
+import pytest
 
 import flowseg
 
@@ -37,3 +40,19 @@ def test_constraints_pin_every_dependency() -> None:
     for requirement in wanted:
         name = requirement.split(">")[0].split("=")[0].split("[")[0].strip().lower().replace("_", "-")
         assert name in pinned, f"{name} has no line in constraints.txt"
+
+
+def test_the_registry_travels_in_the_wheel(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling")
+    build = "import sys, hatchling.build; print(hatchling.build.build_wheel(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    unpacked = tmp_path / "unpacked"
+    with zipfile.ZipFile(tmp_path / done.stdout.split()[-1]) as wheel:
+        wheel.extractall(unpacked)
+    ask = "from flowseg import registry; print(registry.folder(), len(registry.entries()))"
+    done = subprocess.run([sys.executable, "-c", ask], cwd=unpacked, capture_output=True, text=True, check=True)
+    folder, count = done.stdout.split()
+    assert Path(folder) == unpacked / "flowseg" / "_models"
+    assert int(count) > 20

@@ -108,3 +108,24 @@ def test_predictions_are_the_peers(tmp_path: Path, shape: tuple[int, ...], diame
     size = max(1.0, float(np.abs(their_flows).max()))
     np.testing.assert_allclose(5 * ours.flows, their_flows, atol=2e-4 * size)
     np.testing.assert_allclose(ours.cellprob, their_cellprob, atol=2e-4 * size)
+
+
+@pytest.mark.parametrize("shape", [(100, 150), (300, 260), (500, 240)])
+def test_the_diameter_from_a_size_model_is_the_peers(tmp_path: Path, shape: tuple[int, int]) -> None:
+    import torch
+    from cellpose.models import CellposeModel, SizeModel
+
+    rng, path = np.random.default_rng(1), str(tmp_path / "model")
+    checkpoint.write_cellpose(path, ModelConfig(), scrambled(Architecture()).state_dict())
+    values = {"A": rng.normal(0, 1, 256), "smean": rng.normal(0, 0.02, 256), "ymean": 0.2, "diam_mean": 30.0}
+    np.save(f"{path}_size.npy", values, allow_pickle=True)
+    peer = CellposeModel(gpu=False, pretrained_model=path, device=torch.device("cpu"))
+    image = rng.integers(0, 1000, shape).astype(np.uint16)
+    _, theirs = SizeModel(peer, pretrained_size=f"{path}_size.npy").eval(image, channels=[0, 0])
+
+    model = load_model(path, device="cpu", precision="fp32")
+    run, diameters = model._run, []
+    model._run = lambda *given: diameters.append(given[1]) or run(*given)
+    model.segment(image, tile=224)
+    assert diameters[0] == pytest.approx(theirs, rel=1e-3)
+    assert diameters[0] != 30

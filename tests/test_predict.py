@@ -105,6 +105,18 @@ def test_repeated_content_gives_repeated_flows(network: TorchEngine, monkeypatch
     assert seams(predict.predict([network], image, predict.How(tile=112)), 64)  # such tiles have them
 
 
+@pytest.mark.parametrize("how", [predict.How(), predict.How(1.7), predict.How(0.4), predict.How(tile=64, overlap=0.2)])
+@pytest.mark.parametrize("shape", [(1, 1), (90, 130), (400, 170)])
+def test_the_style_alone_is_that_of_the_prediction(
+    network: TorchEngine, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], how: predict.How
+) -> None:
+    monkeypatch.setattr(predict, "_LARGEST", 288)
+    image = np.random.default_rng(0).random((2, *shape)).astype(np.float32)
+    style = predict.measure_style(network, image, how)
+    np.testing.assert_allclose(style, predict.predict([network], image, how).style, atol=1e-6)
+    np.testing.assert_allclose((style**2).sum(), 1, rtol=1e-5)
+
+
 def seams(result: predict.Prediction, period: int) -> bool:
     """Tell whether periods away from the image's border differ by more than a hundredth of the range of values."""
     for plane in (*result.flows, result.cellprob):

@@ -73,6 +73,33 @@ def test_a_diameter_that_is_far_off_is_found_out(diameter: int) -> None:
     assert metrics.average_precision(cells, found.labels, 0.5).ap[0] > 0.6
 
 
+@pytest.mark.parametrize("predicted", [45, 60])
+def test_a_size_model_says_where_to_begin(predicted: float) -> None:
+    cells = solid_cells(600, 60, seed=2)
+    model = oracle()
+    size = checkpoint.SizeModel(np.full(4, 0.5), np.zeros(4), float(np.log(predicted / 30)) - 1, 30.0)
+    model._sizes = [size]
+    diameters, run = [], model._run
+    model._run = lambda *given: diameters.append(given[1]) or run(*given)  # type: ignore[method-assign,func-returns-value]
+    found = model.segment(picture(cells))
+    assert diameters[0] == pytest.approx(predicted)  # the style of an oracle is four halves
+    assert len(diameters) <= 2
+    assert found.diameter == diameters[-1]
+    if len(diameters) == 2:
+        first = run(*_inputs(model, cells), diameters[0], SegmentOptions())[1]
+        assert found.diameter == pytest.approx(labels.median_diameter(first.labels))
+    diameters.clear()
+    model.segment(picture(cells), diameter=50)
+    assert diameters == [50]
+
+
+def _inputs(model: Model, cells: npt.NDArray[np.int32]) -> list[Array]:
+    from flowseg.normalize import normalize
+
+    plane = picture(cells)
+    return [normalize(np.stack([plane, np.zeros_like(plane)])).planes]
+
+
 def test_options_of_the_model_hold_until_others_are_given() -> None:
     cells = solid_cells(120, 30, seed=1)
     model = oracle(min_size=10_000)

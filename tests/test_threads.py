@@ -83,3 +83,18 @@ def test_a_forked_child_works_after_the_parent_did(monkeypatch: pytest.MonkeyPat
     wanted = _sum_of_flows(labels)
     with multiprocessing.get_context("fork").Pool(2) as pool:
         assert pool.map_async(_sum_of_flows, [labels] * 2).get(timeout=60) == [wanted] * 2
+
+
+def test_alone_holds_for_this_thread_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWSEG_THREADS", "3")
+    seen = []
+    with threads.alone():
+        other = real_threading.Thread(target=lambda: seen.append(threads.count()))
+        other.start()
+        other.join()
+        assert threads.count() == 1
+        with threads.alone():
+            pass
+        assert threads.count() == 1
+    assert threads.count() == 3
+    assert seen == [3]

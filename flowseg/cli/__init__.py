@@ -3,7 +3,7 @@
 import click
 
 from flowseg import __version__
-from flowseg.cli import convert, doctor, masks, segment
+from flowseg.cli import convert, doctor, masks, models, segment, train
 from flowseg.errors import FlowsegError
 
 
@@ -27,11 +27,12 @@ def main() -> None:
 
     \b
     Examples:
-      flowseg segment images/ -o results --model cyto2torch_0 --diameter 30
+      flowseg segment images/ -o results --model cyto3 --diameter 30
+      flowseg models list     which models there are
       flowseg doctor          what this machine can do, and what is missing
       flowseg doctor --warm   compile everything once, so that later runs start at once
     """
 
 
-for _module in (segment, masks, convert, doctor):
+for _module in (segment, masks, train, convert, models, doctor):
     main.add_command(_module.command)

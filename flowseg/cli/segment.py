@@ -11,7 +11,14 @@ import click
 @click.command("segment")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of results.")
-@click.option("--model", "models", multiple=True, required=True, help="Model file; given several times, an ensemble.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=("nuclei",),
+    show_default="nuclei",
+    help="Name (see 'flowseg models list') or model file; given several times, an ensemble.",
+)
 @click.option("--diameter", type=float, help="Diameter of the cells in pixels; without it, estimated.")
 @click.option("--channels", help="Channels for the network, by number from 0 or by name: 1,0 or GFP,DAPI.")
 @click.option("--axes", help="Axes of TIFF files that do not say them: CYX, YXC, ...")
@@ -47,7 +54,7 @@ def command(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, **se
 
     \b
     Examples:
-      flowseg segment plate1/ -o results --model cyto2torch_0 --diameter 30
+      flowseg segment plate1/ -o results --model cyto3 --diameter 30
       flowseg segment "day*/*.tif" -o results --model mine --channels 1,0 --save labels,table
       flowseg segment test/ -o results --model mine --save rle      writes submission.csv
       flowseg segment plate1/ -o results --model mine --save rois,geojson,overlay     for Fiji, QuPath and a look
@@ -79,6 +86,7 @@ def command(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, **se
 
 
 def _run(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, settings: dict[str, Any]) -> Any:
+    from flowseg.cli.models import fetch_missing
     from flowseg.folder import Job, run
     from flowseg.segment import load_model
     from flowseg.sources import image_files
@@ -95,6 +103,7 @@ def _run(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, setting
     )
     options = _options(settings)
     paths = image_files.find(inputs, settings["recursive"])
+    fetch_missing(settings["models"], quiet or as_json)
     model = load_model(settings["models"], device=settings["device"], precision=settings["precision"])
     with _Teller(len(paths), as_json, quiet) as teller:
         summary = run(model, paths, job, options, teller.tell)

@@ -95,7 +95,7 @@ def _all_tables(entries: Entries) -> tuple[dict[str, Table], list[str]]:
 
 
 def _masks(entry: Entry) -> Iterator[tuple[str, bytes]]:
-    for index in range(len(entry.instances)):
+    for index in np.flatnonzero(entry.instances.areas()).tolist():  # a file without pixels is none to those who read
         yield f"/masks/{index + 1:04}.png", mask_png.encode(entry.instances.mask(index))
 
 

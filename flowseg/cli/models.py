@@ -1,0 +1,245 @@
+"""``flowseg models``: which models there are, which are here, and how they come here."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+_PATIENCE = 2.0  # seconds without a bar
+
+
+@click.group("models")
+def command() -> None:
+    """List, fetch and verify models, and write them for Cellpose.
+
+    A model that is needed and not here is fetched by itself; Cellpose's own folder is used in place. Folders and
+    address are set by FLOWSEG_HOME, CELLPOSE_LOCAL_MODELS_PATH and FLOWSEG_MODELS_URL.
+
+    \b
+    Examples:
+      flowseg models list
+      flowseg models fetch cyto3 cyto2         before going offline
+      flowseg models export mine.safetensors mine_cellpose
+    """
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_models(as_json: bool) -> None:
+    """List every model that has a name, and where those are that are here.
+
+    \b
+    Examples:
+      flowseg models list
+      flowseg models list --json
+    """
+    from flowseg import zoo
+
+    rows = [_row(entry) for entry in zoo.entries()]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    wide = max(len(row["name"]) for row in rows)
+    for row in rows:
+        here = "here" if row["path"] else "-   "
+        click.echo(f"{row['name']:<{wide}}  {here}  {row['diameter']:>4g} px  {row['description']}")
+    click.echo(f"\nModels are fetched to {zoo.folder()}")
+    elsewhere = [row["name"] for row in rows if row["path"] and Path(row["path"]).parent == zoo.cellpose_folder()]
+    if elsewhere:
+        click.echo(f"Used in place from {zoo.cellpose_folder()}: {', '.join(elsewhere)}")
+
+
+@command.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(name: str, as_json: bool) -> None:
+    """Show what is known of a model: files, channels, terms, whom to cite.
+
+    \b
+    Examples:
+      flowseg models show cyto3
+    """
+    from flowseg import zoo
+
+    entry = zoo.find(name)
+    row = asdict(entry) | {"path": _row(entry)["path"]}
+    if as_json:
+        click.echo(json.dumps(row, indent=1))
+        return
+    size_model = entry.size_model.name if entry.size_model else "none: the diameter is found from what is segmented"
+    lines = {
+        "name": ", also ".join([entry.name, ", ".join(entry.aliases)] if entry.aliases else [entry.name]),
+        "what": entry.description,
+        "here": row["path"] or "no",
+        "file": entry.file.name + (f", {entry.file.size} bytes" if entry.file.size else ""),
+        "sha256": entry.file.sha256 or "none is published: the first one seen is kept, and compared with later ones",
+        "size model": size_model,
+        "diameter": f"cells are resized to {entry.diameter_mean:g} pixels for the network",
+        "channels": ", ".join(entry.channels),
+        "trained on": entry.data,
+        "licence": f"{entry.licence}. {entry.licence_note}",
+        "cite": "\n            ".join(entry.citations),
+    }
+    for key, value in lines.items():
+        click.echo(f"{key:<10}  {value}")
+
+
+@command.command("fetch")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--url", help="Base address to fetch from, such as an institute's mirror (or set FLOWSEG_MODELS_URL).")
+def fetch(names: tuple[str, ...], url: str | None) -> None:
+    """Fetch models and their size models, unless they are here.
+
+    A download that was cut goes on where it stopped. Without a network, the message says which file to put where.
+
+    \b
+    Examples:
+      flowseg models fetch cyto3
+      flowseg models fetch cyto2 cellpose/nuclei --url https://mirror.example.org/cellpose/
+    """
+    from flowseg import zoo
+
+    entries = [zoo.find(name) for name in names]
+    for entry in entries:
+        with Bar() as bar:
+            located = zoo.fetch(entry.name, url=url, progress=bar.tell)
+        click.echo(f"{entry.name}: {located.path}")
+
+
+@command.command("verify")
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+def verify(names: tuple[str, ...]) -> None:
+    """Check models against their digests; without names, every model that is here.
+
+    \b
+    Examples:
+      flowseg models verify
+      flowseg models verify cyto3
+    """
+    from flowseg import zoo
+    from flowseg.errors import ModelError
+
+    failed = False
+    chosen = names or [entry.name for entry in zoo.entries() if zoo.where(entry)]
+    for name in chosen:
+        try:
+            for each in zoo.verify(name):
+                click.echo(f"{name}: {each.path} {_VERDICTS[each.against]} ({each.sha256})")
+        except ModelError as error:
+            click.echo(f"{name}: {error}", err=True)
+            failed = True
+    if not chosen:
+        click.echo("no model is here")
+    if failed:
+        sys.exit(1)
+
+
+_VERDICTS = {
+    "registry": "is right",
+    "first seen": "is the one first seen",
+    "nothing": "has no digest to compare with",
+}
+
+
+@command.command("export")
+@click.argument("model", metavar="NAME|PATH")
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+def export(model: str, out: Path, overwrite: bool) -> None:
+    """Write a model as a file of Cellpose, or of flowseg where OUT ends in .safetensors.
+
+    \b
+    Examples:
+      flowseg models export run/model.safetensors mine        opens in Cellpose 2 and 3
+      flowseg models export cyto3 cyto3.safetensors           with its diameter, terms and citation inside
+    """
+    from flowseg import checkpoint, zoo
+    from flowseg.errors import InputError
+
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} is there already: choose another name, or replace it with --overwrite")
+    with Bar() as bar:
+        located = zoo.resolve(model, progress=bar.tell)
+    found = zoo.read(located)
+    write = checkpoint.write_flowseg if out.suffix == ".safetensors" else checkpoint.write_cellpose
+    digest = write(out, found.config, found.weights)
+    click.echo(f"{out}: sha256 {digest}")
+
+
+def _row(entry: Any) -> dict[str, Any]:
+    from flowseg import zoo
+
+    path = zoo.where(entry)
+    return {
+        "name": entry.name,
+        "path": str(path) if path else None,
+        "diameter": entry.diameter_mean,
+        "size_model": entry.size_model.name if entry.size_model else None,
+        "licence": entry.licence,
+        "description": entry.description,
+    }
+
+
+def fetch_missing(names: Sequence[str], quiet: bool = False) -> None:
+    """Fetch those of the models named that are not here, so that it shows."""
+    from flowseg import zoo
+
+    for name in names:
+        with Bar(quiet) as bar:
+            zoo.resolve(name, progress=bar.tell)
+
+
+class Bar:
+    """Says what is being fetched, and shows a bar where that takes more than a moment."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet, self._file, self._began = quiet, "", 0.0
+        self._progress: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def tell(self, file: str, done: int, total: int | None) -> None:
+        """Take note of how many bytes are here; see `flowseg.zoo.Progress`."""
+        if self._quiet:
+            return
+        if file != self._file:
+            self._close()
+            self._file, self._began = file, time.monotonic()
+        if self._progress is None and time.monotonic() - self._began >= _PATIENCE:
+            self._open(total)
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, total=total)
+
+    def _open(self, total: int | None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import TransferSpeedColumn as SpeedColumn
+
+        console = Console(stderr=True)
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            SpeedColumn(),
+            TimeRemainingColumn(),
+        ]
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._progress.add_task(f"fetching {self._file}", total=total)
+        self._progress.start()
+        if not console.is_terminal:
+            click.echo(f"fetching {self._file} ...", err=True)
+
+    def _close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None

@@ -1,0 +1,309 @@
+"""Items of a data set become training batches: cut, changed, and only then given their flows.
+
+Crop number n of a run is always the same, whoever makes it: all that is random in it is drawn from a generator of its
+own, seeded by the run's seed and n. So the number of workers changes nothing, and a run goes on after any stop.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from flowseg import augment, channels, flows, labels, overlaps, threads
+from flowseg.arrays import Floats, Labels
+from flowseg.augment import AugmentOptions, Source
+from flowseg.channels import ChannelChoice
+from flowseg.errors import OptionError
+from flowseg.normalize import Normalization, normalize
+from flowseg.options import ModelConfig
+from flowseg.sources.collection import Item
+
+FLOW_SCALE = 5.0  # the network learns flows this many times longer than unit vectors, as Cellpose's does
+_LEAST_DIAMETER = 5.0  # smaller medians are not trusted to say how far an image is to be enlarged
+_AHEAD = 2  # batches made before they are asked for, beside those that workers are at
+
+TARGETS: dict[str, Callable[[Labels], Floats]] = {
+    "diffusion": flows.masks_to_flows,
+    "distance": flows.masks_to_directions,
+}
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """How crops are made of items.
+
+    Attributes
+    ----------
+    size
+        Side of a crop in pixels.
+    rescale
+        ``"image"``: each image is resized so that its median diameter becomes the model's; ``"data"``: all by the same
+        factor, that of the median of all images; ``"none"``: not at all.
+    target
+        ``"diffusion"``: Cellpose's flows; ``"distance"``: the gradient of the distance to the border.
+    weight
+        ``"none"``, or ``"area"``: flows of an instance count by one over the root of its area.
+    balance
+        A column of the items, such as ``cell_type``, whose groups are to be drawn more evenly than they are large.
+        Empty: all items are drawn equally often.
+    evenness
+        1: groups are drawn equally often; 0: as often as they are large; between: a group counts by its size to the
+        power ``1 - evenness``.
+    axes
+        Axes of TIFF files that do not say theirs.
+    cache_bytes
+        Images kept decoded, at most.
+    augment
+        What is changed at random.
+    """
+
+    size: int = 224
+    rescale: str = "image"
+    target: str = "diffusion"
+    weight: str = "none"
+    balance: str = ""
+    evenness: float = 1.0
+    axes: str | None = None
+    cache_bytes: int = 1 << 29
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.size <= 4096:
+            raise OptionError(f"size is {self.size!r}; wanted a side of 16 to 4096 pixels")
+        if not 0 <= self.evenness <= 1:
+            raise OptionError(f"evenness is {self.evenness!r}; wanted a number from 0 to 1")
+        for name, known in (
+            ("rescale", ("image", "data", "none")),
+            ("target", tuple(TARGETS)),
+            ("weight", ("none", "area")),
+        ):
+            if getattr(self, name) not in known:
+                raise OptionError(f"{name} is {getattr(self, name)!r}; wanted one of {', '.join(known)}")
+
+
+class Batch(NamedTuple):
+    """Crops for the network.
+
+    Attributes
+    ----------
+    images
+        (N, C, S, S) float32.
+    targets
+        (N, 3, S, S) float32: flow along y and x, five times a unit vector, and 1 inside instances.
+    weights
+        (N, S, S) float32 of the flow loss, or None where all pixels count alike.
+    """
+
+    images: Floats
+    targets: Floats
+    weights: Floats | None
+
+
+class Crops:
+    """All the crops of a data set, by number.
+
+    Parameters
+    ----------
+    items
+        Images with instances.
+    config
+        The model's: diameter, channels, percentiles.
+    options
+        How crops are made.
+    choice
+        Channels of the images, where they are not clear.
+    seed
+        Of all that is random.
+    diameter
+        Median diameter of the data, for ``rescale="data"``; None measures it, which reads all items.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        config: ModelConfig,
+        options: CropOptions | None = None,
+        choice: ChannelChoice | None = None,
+        seed: int = 0,
+        diameter: float | None = None,
+    ) -> None:
+        if not items:
+            raise OptionError("there are no images to train on; wanted at least one")
+        self.items = list(items)
+        self.options = options or CropOptions()
+        self._config, self._choice, self._seed = config, choice or ChannelChoice(), seed
+        self._diameter = diameter
+        self._groups = _groups(self.items, self.options.balance)
+        sizes = np.array([len(group) for group in self._groups or [[0]]]) ** (1 - self.options.evenness)
+        self._group_bounds = np.cumsum(sizes / sizes.sum())
+        self._kept = _Kept(self.options.cache_bytes)
+        self._orders: dict[int, npt.NDArray[np.int64]] = {}
+
+    def __len__(self) -> int:
+        """Return how many crops show each image once."""
+        return len(self.items)
+
+    def crop(self, number: int) -> augment.Crop:
+        """Make one crop."""
+        rng = np.random.Generator(np.random.SFC64([self._seed, 1, number]))
+        source, zoom = self._source(self._drawn_item(number, rng))
+        return augment.crop(source, self.options.size, zoom, rng, self.options.augment)
+
+    def example(self, number: int) -> tuple[augment.Crop, Floats]:
+        """Make one crop and its target (3, S, S)."""
+        made = self.crop(number)
+        target = np.empty((3, *made.labels.shape), np.float32)
+        np.multiply(TARGETS[self.options.target](made.labels), FLOW_SCALE, out=target[:2])
+        target[2] = made.labels > 0
+        return made, target
+
+    def batch(self, numbers: Sequence[int]) -> Batch:
+        """Make a batch of the crops of these numbers, in this thread."""
+        return self._joined([self.example(number) for number in numbers])
+
+    def batches(self, numbers: Sequence[Sequence[int]], workers: int = 1) -> Iterator[Batch]:
+        """Make batches in order, by threads that work ahead of who asks; at least one.
+
+        An error in a worker is raised here, at the batch it belongs to.
+        """
+        with ThreadPoolExecutor(max(1, workers), thread_name_prefix="flowseg-crops") as pool:
+            waiting: list[list[Future[tuple[augment.Crop, Floats]]]] = []
+            ahead = _AHEAD + -(-workers // max(1, len(numbers[0]) if numbers else 1))
+            try:
+                for upcoming in range(len(numbers) + ahead):
+                    if upcoming < len(numbers):
+                        waiting.append([pool.submit(self._example_alone, number) for number in numbers[upcoming]])
+                    if upcoming >= ahead and waiting:
+                        yield self._joined([job.result() for job in waiting.pop(0)])
+                while waiting:
+                    yield self._joined([job.result() for job in waiting.pop(0)])
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def diameter(self, index: int) -> float:
+        """Return the median diameter of an item's instances in pixels; 0 where it has none."""
+        return self._kept.get(index, self._read)[1]
+
+    def _example_alone(self, number: int) -> tuple[augment.Crop, Floats]:
+        with threads.alone():
+            return self.example(number)
+
+    def _joined(self, examples: Sequence[tuple[augment.Crop, Floats]]) -> Batch:
+        images = np.stack([made.image for made, _ in examples])
+        targets = np.stack([target for _, target in examples])
+        weighted = self.options.weight == "area"
+        weights = np.stack([_area_weights(made.labels) for made, _ in examples]) if weighted else None
+        return Batch(images, targets, weights)
+
+    def _drawn_item(self, number: int, rng: np.random.Generator) -> int:
+        """Return the item of a crop: each once in a round, in an order of the round's own; or balanced, by chance."""
+        if self._groups is not None:
+            group = np.searchsorted(self._group_bounds, rng.random(), side="right")
+            return int(rng.choice(self._groups[min(int(group), len(self._groups) - 1)]))
+        turn, place = divmod(number, len(self.items))
+        return int(self._order(turn)[place])
+
+    def _order(self, turn: int) -> npt.NDArray[np.int64]:
+        order = self._orders.get(turn)
+        if order is None:
+            order = np.random.Generator(np.random.SFC64([self._seed, 2, turn])).permutation(len(self.items))
+            self._orders = {kept: self._orders[kept] for kept in self._orders if kept == turn - 1} | {turn: order}
+        return order
+
+    def _source(self, index: int) -> tuple[Source, float]:
+        source, diameter = self._kept.get(index, self._read)
+        if self.options.rescale == "none":
+            return source, 1.0
+        if self.options.rescale == "data" or not diameter:
+            diameter = self._data_diameter()
+        return source, self._config.diameter_mean / max(diameter, _LEAST_DIAMETER)
+
+    def _data_diameter(self) -> float:
+        if self._diameter is None:
+            measured = [one for one in map(self.diameter, range(len(self.items))) if one]
+            self._diameter = float(np.median(measured)) if measured else self._config.diameter_mean
+        return self._diameter
+
+    def _read(self, index: int) -> tuple[Source, float]:
+        return read_source(self.items[index], self._config, self.options.axes, self._choice)
+
+
+def read_source(
+    item: Item, config: ModelConfig, axes: str | None = None, choice: ChannelChoice | None = None
+) -> tuple[Source, float]:
+    """Read an item as crops are cut from it, and the median diameter of its instances (0 where there are none)."""
+    image, instances = item.sample(axes)
+    architecture = config.architecture
+    chosen = channels.for_network(image, choice or ChannelChoice(), config.channel_names, architecture.channels)
+    found = overlaps.resolve_overlaps(instances).labels
+    kind = np.int16 if found.max(initial=0) < 2**15 else np.int32
+    diameters = labels.diameters(found)
+    planes, low, span = _levelled(chosen.planes, config.normalisation)
+    source = Source(planes, low, span, found.astype(kind))
+    return source, float(np.median(diameters)) if len(diameters) else 0.0
+
+
+def _levelled(planes: npt.NDArray[Any], percentiles: tuple[float, float]) -> tuple[npt.NDArray[Any], Floats, Floats]:
+    """Return planes as small as they can be kept, and the levels that become 0 and 1."""
+    done = normalize(planes, Normalization(percentiles))
+    count = len(planes)
+    if planes.dtype not in (np.uint8, np.uint16) or any(done.flat):
+        return done.planes, np.zeros(count, np.float32), np.ones(count, np.float32)
+    low, high = np.array(done.low, np.float32), np.array(done.high, np.float32)
+    return np.ascontiguousarray(planes), low, high - low
+
+
+def _groups(items: Sequence[Item], column: str) -> list[list[int]] | None:
+    if not column:
+        return None
+    if not any(column in item.columns for item in items):
+        known = sorted({name for item in items for name in item.columns})
+        raise OptionError(f"balance is {column!r}, which no item has; there are {', '.join(known) or 'no columns'}")
+    groups: dict[str, list[int]] = {}
+    for index, item in enumerate(items):
+        groups.setdefault(item.columns.get(column, ""), []).append(index)
+    return [groups[name] for name in sorted(groups)]
+
+
+def _area_weights(found: Labels) -> Floats:
+    """Return one over the root of each instance's area, relative to that of a median one; 1 in the background."""
+    areas = np.bincount(found.ravel()).astype(np.float32)
+    areas[0] = 0
+    there = areas > 0
+    if not there.any():
+        return np.ones(found.shape, np.float32)
+    weights = np.ones(len(areas), np.float32)
+    weights[there] = np.sqrt(np.median(areas[there]) / areas[there])
+    return np.asarray(weights[found], np.float32)
+
+
+class _Kept:
+    """Items read before, the latest used, up to a number of bytes; for many threads at once."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._bytes = most, 0
+        self._sources: OrderedDict[int, tuple[Source, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, index: int, read: Callable[[int], tuple[Source, float]]) -> tuple[Source, float]:
+        with self._lock:
+            if index in self._sources:
+                self._sources.move_to_end(index)
+                return self._sources[index]
+        made = read(index)  # two threads may read the same item: none waits for the other
+        with self._lock:
+            if index not in self._sources:
+                self._sources[index] = made
+                self._bytes += _bytes(made[0])
+            while self._bytes > self._most and len(self._sources) > 1:
+                self._bytes -= _bytes(self._sources.popitem(last=False)[1][0])
+        return made
+
+
+def _bytes(source: Source) -> int:
+    return int(source.planes.nbytes + source.labels.nbytes)

@@ -1,0 +1,169 @@
+"""The end of a training: the best weights looked at closely, and a model card that says what came out."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from flowseg import checkpoint
+from flowseg.checkpoint import Checkpoint
+from flowseg.training import validation
+from flowseg.training.loop import Task
+from flowseg.training.run_folder import Report, RunFolder
+from flowseg.training.validation import THRESHOLDS
+
+_WORST = 10
+_DRAWS = 2000
+
+
+class Row(NamedTuple):
+    """Scores of some validation images: means, and the interval that holds 95 % of the means of redrawn images."""
+
+    group: str
+    images: int
+    instances: int
+    ap50: tuple[float, float, float]
+    ap75: tuple[float, float, float]
+    map: tuple[float, float, float]
+
+
+class Looked(NamedTuple):
+    """One validation image: its name and group, its instances, AP at each of `THRESHOLDS`."""
+
+    name: str
+    group: str
+    instances: int
+    aps: tuple[float, ...]
+
+
+def finish(task: Task, folder: RunFolder, history: Sequence[Report], about: Mapping[str, Any]) -> None:
+    """Look at every validation image with the best weights; write scores, the card, and what else was asked for."""
+    kept = checkpoint.read(folder.model)
+    looked = list(_looked(task, kept))
+    rows = summary(looked, task.options.seed) if looked else []
+    worst = sorted(looked, key=lambda one: float(np.mean(one.aps)))[:_WORST]
+    scores = {
+        "rows": [row._asdict() for row in rows],
+        "worst": [{"name": one.name, "group": one.group, "map": float(np.mean(one.aps))} for one in worst],
+    }
+    folder.write_json("scores.json", scores)
+    folder.write_text("MODEL_CARD.md", card(kept, task, rows, worst, history, about))
+    if about.get("export") == "cellpose":
+        checkpoint.write_cellpose(folder.path / "cellpose_model", kept.config, kept.weights)
+
+
+def _looked(task: Task, kept: Checkpoint) -> Iterator[Looked]:
+    """Segment the validation images; the column that parts were stratified or balanced by is their group."""
+    column = about_column(task)
+    model = validation.model_of(kept.network(), kept.config, task.options.device)
+    for seen in validation.look(model, task.split.validation, task.diameter_of, task.axes, task.choice):
+        aps = validation.score([seen]).aps[0]
+        yield Looked(seen.item.name, seen.item.columns.get(column, ""), len(seen.truth), aps)
+
+
+def about_column(task: Task) -> str:
+    """Return the column that scores are told apart by: the balanced one, or cell_type or kind where there is one."""
+    items = task.split.validation
+    for name in (task.options.crop.balance, "cell_type", "kind"):
+        if name and items and all(name in item.columns for item in items):
+            return name
+    return ""
+
+
+def summary(looked: Sequence[Looked], seed: int) -> list[Row]:
+    """Return scores of all images, and of each group where there are several."""
+    groups = sorted({one.group for one in looked})
+    rows = [_row("all", looked, seed)]
+    if len(groups) > 1:
+        rows += [_row(group or "other", [one for one in looked if one.group == group], seed) for group in groups]
+    return rows
+
+
+def _row(group: str, looked: Sequence[Looked], seed: int) -> Row:
+    aps = np.array([one.aps for one in looked])
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, len(aps), (_DRAWS, len(aps)))
+
+    def interval(values: np.ndarray[Any, Any]) -> tuple[float, float, float]:
+        low, high = np.percentile(values[drawn].mean(axis=1), (2.5, 97.5))
+        return float(values.mean()), float(low), float(high)
+
+    at75 = THRESHOLDS.index(0.75)
+    instances = sum(one.instances for one in looked)
+    return Row(group, len(looked), instances, interval(aps[:, 0]), interval(aps[:, at75]), interval(aps.mean(axis=1)))
+
+
+def card(
+    kept: Checkpoint,
+    task: Task,
+    rows: Sequence[Row],
+    worst: Sequence[Looked],
+    history: Sequence[Report],
+    about: Mapping[str, Any],
+) -> str:
+    """Return the model card as Markdown."""
+    config, options = kept.config, task.options
+    shape = config.architecture
+    lines = [
+        f"# {config.name}",
+        "",
+        f"A residual style U-Net that finds cells by flow fields, trained with flowseg {config.flowseg_version}.",
+        "",
+        f"- Use: `flowseg segment IMAGES -o OUT --model {config.name}.safetensors`",
+        f"- Input: {', '.join(config.channel_names) or f'{shape.channels} channels'}; "
+        f"percentiles {config.normalisation[0]:g} and {config.normalisation[1]:g} become 0 and 1",
+        f"- Diameter: {config.diameter_mean:g} pixels at the network; {_diameter(config.diameter_labels)} in the data",
+        f"- Size: widths {', '.join(map(str, shape.widths))}; sha256 of the weights' file {kept.digest}",
+        f"- Thresholds: probability {config.cellprob_threshold:g}, flow error {config.flow_threshold:g}, "
+        f"at least {config.min_size} pixels",
+        f"- Licence: {config.licence or 'not stated'}",
+        "",
+        "## Training",
+        "",
+        f"- Data: {config.training_data}: {len(task.split.train)} images to train on, "
+        f"{len(task.split.validation)} held back (listed in `config.json`)",
+        f"- Start: {about.get('pretrained') or 'random weights'}; seed {options.seed}",
+        f"- {history[-1].crops if history else 0:,} crops of {options.crop.size} pixels in batches of "
+        f"{options.batch_size}, {history[-1].seconds / 60 if history else 0:.0f} minutes",
+    ]
+    command = about.get("command")
+    if command:
+        lines += ["", "```bash", command_line(command), "```"]
+    lines += ["", "![curves](curves.png)", ""]
+    lines += _scores(rows, worst)
+    return "\n".join(lines) + "\n"
+
+
+def _diameter(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.1f}"
+
+
+def _scores(rows: Sequence[Row], worst: Sequence[Looked]) -> list[str]:
+    if not rows:
+        return ["No images were held back: how good the masks are was not measured."]
+    lines = [
+        "## Scores on the images held back",
+        "",
+        "Average precision, mean over images, with 95 % intervals over images redrawn; each image at its own diameter.",
+        "",
+        "| group | images | instances | AP at 0.5 | AP at 0.75 | mean AP 0.5 to 0.9 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in (row.ap50, row.ap75, row.map)]
+        lines.append(f"| {row.group} | {row.images} | {row.instances} | {' | '.join(cells)} |")
+    names = ", ".join(f"{one.name} ({np.mean(one.aps):.2f})" for one in worst)
+    return [*lines, "", f"Worst images: {names}."]
+
+
+def command_line(settings: Mapping[str, Any]) -> str:
+    """Return the command with these settings, without those that are None, empty or off."""
+    words = ["flowseg", "train", str(settings.get("data", "DATA"))]
+    for name, value in settings.items():
+        if name == "data" or value in (None, "", False, (), []):
+            continue
+        option = f"--{name.rstrip('_').replace('_', '-')}"
+        for one in value if isinstance(value, list | tuple) else [value]:
+            words += [option] if one is True else [option, str(one)]
+    return shlex.join(words)

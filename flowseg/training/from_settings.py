@@ -1,0 +1,94 @@
+"""The settings of a command line become options, and a data set its parts."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from flowseg.augment import AugmentOptions
+from flowseg.dataset import CropOptions
+from flowseg.errors import InputError, OptionError
+from flowseg.sources.collection import Collection, Item
+from flowseg.sources.data_sets import open_collection
+from flowseg.training.options import TrainOptions
+from flowseg.training.split import Split, fold, held_out
+
+_SAME = ("crops", "epochs", "batch_size", "lr", "weight_decay", "ema", "freeze", "seed")
+_ALSO_SAME = ("workers", "device", "precision", "compile", "reports", "patience")
+
+
+def options_of(settings: Mapping[str, Any]) -> TrainOptions:
+    """Return the options of a training."""
+    names = ("rescale", "target", "weight", "balance", "evenness", "axes")
+    crop = CropOptions(
+        size=settings["crop_size"],
+        augment=_augment(settings["augment"]),
+        **{name: settings[name] for name in names},
+    )
+    return TrainOptions(crop=crop, **{name: settings[name] for name in (*_SAME, *_ALSO_SAME)})
+
+
+def _augment(texts: Sequence[str]) -> AugmentOptions:
+    """Read what is changed at random: ``scale=0.5``, ``flip=no``."""
+    kinds = {item.name: item.type for item in fields(AugmentOptions)}
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in kinds:
+            raise OptionError(f"--augment {text!r}; wanted NAME=VALUE with one of {', '.join(kinds)}")
+        words = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+        try:
+            values[name] = words[value.lower()] if kinds[name] in (bool, "bool") else float(value)
+        except (KeyError, ValueError):
+            raise OptionError(f"--augment {text!r}: {value!r} is not a value of {name}") from None
+    return AugmentOptions(**values)
+
+
+def splits_of(settings: Mapping[str, Any]) -> dict[str, Split]:
+    """Return what to train and to validate on, by the name of the folder under that of the run ("" is itself)."""
+    data = _opened(settings, settings["data"], settings["columns"])
+    if settings["val"]:
+        return {"": Split(list(data), list(_opened(settings, settings["val"], settings["columns"])))}
+    how = {"group": settings["group"], "stratify": settings["stratify"] or _usual_stratum(data)}
+    seed, folds, which = settings["seed"], settings["folds"], settings["fold"]
+    if folds is None:
+        if which is not None:
+            raise OptionError("--fold was given without --folds")
+        return {"": held_out(list(data), settings["val_part"], seed, **how)}
+    if which == "all":
+        return {f"fold{number}": fold(list(data), folds, number, seed, **how) for number in range(folds)}
+    if which is not None and not str(which).isdecimal():
+        raise OptionError(f"--fold is {which!r}; wanted a number from 0, or all")
+    return {"": fold(list(data), folds, int(which or 0), seed, **how)}
+
+
+def _usual_stratum(data: Collection) -> str:
+    return "cell_type" if len(data) and all("cell_type" in item.columns for item in data) else ""
+
+
+def _opened(settings: Mapping[str, Any], path: Any, columns: Any) -> Collection:
+    images, masks = (settings[name] and Path(settings[name]) for name in ("images", "masks"))
+    data = open_collection(
+        Path(path), settings["format_"], masks=masks, mask_suffix=settings["mask_suffix"], images=images
+    )
+    data.require_sound()
+    return with_columns(data, Path(columns)) if columns else data
+
+
+def with_columns(data: Collection, path: Path) -> Collection:
+    """Add what a table says about the items; its first column, or ``id``, ``image`` or ``name``, is their name."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise InputError(f"{path} has no rows")
+    key = next((name for name in ("id", "image", "name") if name in rows[0]), next(iter(rows[0])))
+    by_name = {Path(row[key] or "").stem: {name: value or "" for name, value in row.items() if name} for row in rows}
+    missing = [item.name for item in data if item.name not in by_name]
+    if missing:
+        raise InputError(f"{path} says nothing about {len(missing)} images, such as {missing[0]}")
+
+    def wider(item: Item) -> Item:
+        return replace(item, columns={**item.columns, **by_name[item.name]})
+
+    return replace(data, items=tuple(wider(item) for item in data))

@@ -1,0 +1,259 @@
+"""The loop: batches in, reports out, everything kept so that it can be stopped anywhere."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from flowseg import checkpoint, plots, threads
+from flowseg.augment import NOTHING
+from flowseg.channels import ChannelChoice
+from flowseg.dataset import Batch, Crops
+from flowseg.errors import TrainingError
+from flowseg.instances import Instances
+from flowseg.network import Network
+from flowseg.options import ModelConfig
+from flowseg.sources.collection import Item
+from flowseg.training import validation
+from flowseg.training.options import TrainOptions
+from flowseg.training.processes import Processes, shared_normalisation
+from flowseg.training.run_folder import Report, RunFolder
+from flowseg.training.split import Split
+from flowseg.training.step import Losses, Stepper
+
+_PICTURES = 4
+_VALIDATION_CROPS = 64
+
+
+class Progress(NamedTuple):
+    """What is told after each step.
+
+    Attributes
+    ----------
+    crops, total
+        Seen so far; to be seen.
+    loss
+        Running mean of the last steps.
+    report
+        The newest report, at the step that it is made; else None.
+    """
+
+    crops: int
+    total: int
+    loss: float
+    report: Report | None
+
+
+Tell = Callable[[Progress], object]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained on what.
+
+    Attributes
+    ----------
+    split
+        Items to train and to validate on.
+    config
+        Of the model.
+    options
+        Of the training.
+    pretrained
+        Whether the network has learned before.
+    axes, choice
+        Axes and channels of the images, where they are not clear.
+    """
+
+    split: Split
+    config: ModelConfig
+    options: TrainOptions
+    pretrained: bool = False
+    axes: str | None = None
+    choice: ChannelChoice = field(default_factory=ChannelChoice)
+
+    def diameter_of(self, truth: Instances) -> float | None:
+        """Return the diameter to validate an image at: what training resized it by."""
+        if self.options.crop.rescale == "image":
+            return validation.median_diameter(truth)
+        return self.config.diameter_labels or self.config.diameter_mean
+
+
+class Loop:
+    """A training under way."""
+
+    def __init__(self, task: Task, network: Network, folder: RunFolder, processes: Processes, tell: Tell) -> None:
+        self.task, self.folder, self.processes, self._tell = task, folder, processes, tell
+        options, split = task.options, task.split
+        self._steps = options.steps(len(split.train))
+        if processes.count > 1:
+            shared_normalisation(network)
+        self.stepper = Stepper(network, options, self._steps, task.pretrained, processes.count)
+        self._crops = self._make_crops(split.train, options.crop)
+        still = replace(options.crop, augment=NOTHING, balance="")
+        self._still = self._make_crops(split.validation, still) if split.validation else None
+        self.history: list[Report] = []
+        self.best = -math.inf
+        self._losses: list[float] = []
+        self._seconds = 0.0
+        self._start = self._clock = self._saved = time.monotonic()
+
+    def _make_crops(self, items: list[Item], options: Any) -> Crops:
+        task = self.task
+        return Crops(items, task.config, options, task.choice, task.options.seed, task.config.diameter_labels)
+
+    def run(self) -> None:
+        """Train to the end, or until nothing has become better for long; a stop loses nothing."""
+        self._restore()
+        due = self._report_steps()
+        try:
+            for batch in self._batches():
+                losses = self._step(batch)
+                self._losses.append(float(losses.total))
+                report = self._report() if self.stepper.done in due else None
+                if self.processes.first:
+                    if report is None and time.monotonic() - self._saved > self.task.options.save_seconds:
+                        self._save()
+                    self._tell(self._progress(report))
+                if report is not None and self.processes.told_by_first(self._is_stuck()):
+                    break
+        except KeyboardInterrupt:
+            if self.processes.first:
+                self._save()
+            raise
+
+    def _batches(self) -> Iterator[Batch]:
+        options = self.task.options
+        size = options.batch_size
+        numbers = [
+            self.processes.share(range(step * size, (step + 1) * size))
+            for step in range(self.stepper.done, self._steps)
+        ]
+        return self._crops.batches(numbers, options.workers or threads.count())
+
+    def _step(self, batch: Batch) -> Losses:
+        try:
+            return self.stepper.step(batch)
+        except TrainingError as error:
+            arrays = {name: array for name, array in batch._asdict().items() if array is not None}
+            path = self.folder.keep_batch(**arrays)
+            raise TrainingError(
+                f"{error}: the batch is kept in {path}. Look for images with extreme values in it, or train with a "
+                f"lower learning rate (now {self.stepper.lr:.3g})"
+            ) from error
+        except torch.OutOfMemoryError as error:
+            fits = self._batch_that_fits(batch)
+            raise TrainingError(
+                f"no memory for batches of {len(batch.images)} crops of {batch.images.shape[-1]} pixels; "
+                + (f"batch_size {fits} fits (--batch-size {fits})" if fits else "not even for one: train smaller crops")
+            ) from error
+
+    def _batch_that_fits(self, batch: Batch) -> int:
+        """Find by halves how many crops the device has memory for."""
+        count = len(batch.images) // 2
+        while count:
+            torch.cuda.empty_cache()
+            try:
+                self.stepper.step(Batch(*(None if part is None else part[:count] for part in batch)))  # type: ignore[arg-type]
+            except torch.OutOfMemoryError:
+                count //= 2
+            else:
+                return count
+        return 0
+
+    def _report_steps(self) -> set[int]:
+        count = min(self.task.options.reports, self._steps)
+        return {round(self._steps * (turn + 1) / count) for turn in range(count)}
+
+    def _report(self) -> Report:
+        """Measure, draw and keep; the processes beside the first only tell their loss."""
+        train_loss = float(self.processes.mean(torch.tensor(np.mean(self._losses))))
+        new = len(self._losses) * self.task.options.batch_size
+        now = time.monotonic()
+        speed = new / max(now - self._clock, 1e-9)
+        self._losses = []
+        loss, found = self._validated() if self.processes.first else (math.nan, None)
+        score = validation.Score(math.nan, math.nan, ()) if found is None else validation.score(found)
+        crops = self.stepper.done * self.task.options.batch_size
+        report = Report(
+            self.stepper.done, crops, crops / len(self.task.split.train), train_loss, loss, score.ap50, score.map,
+            self.stepper.lr, speed, self._seconds_so_far(),
+        )  # fmt: skip
+        self.history.append(report)
+        if self.processes.first:
+            self._keep(report, found or [])
+        self._clock = time.monotonic()
+        return report
+
+    def _validated(self) -> tuple[float, list[validation.Seen] | None]:
+        items = self.task.split.validation
+        if self._still is None:
+            return math.nan, None
+        size = self.task.options.batch_size
+        count = min(len(items), _VALIDATION_CROPS)
+        parts = [range(start, min(start + size, count)) for start in range(0, count, size)]
+        losses = [float(self.stepper.validate(batch).total) for batch in self._still.batches(parts, threads.count())]
+        some = items[:: -(-len(items) // self.task.options.validation_images)]
+        return float(np.average(losses, weights=[len(part) for part in parts])), self.look(some)
+
+    def look(self, items: list[Item]) -> list[validation.Seen]:
+        """Segment items with the weights that would be kept."""
+        task = self.task
+        model = validation.model_of(self.stepper.kept, task.config, str(self.stepper.device))
+        return list(validation.look(model, items, task.diameter_of, task.axes, task.choice))
+
+    def _keep(self, report: Report, found: list[validation.Seen]) -> None:
+        weights = self.stepper.kept.state_dict()
+        score = report.map if found else float(report.step)
+        if score > self.best:
+            self.best = score
+            checkpoint.write_flowseg(self.folder.model, self.task.config, weights)
+        checkpoint.write_flowseg(self.folder.last, self.task.config, weights)
+        self._save()
+        rows = [dict(zip(Report._fields, one, strict=True)) for one in self.history]
+        self.folder.write_bytes("curves.png", plots.figure_png(plots.training_curves(rows)))
+        for number, one in enumerate(found[:: max(1, len(found) // _PICTURES)][:_PICTURES]):
+            picture = plots.compared(one.found.planes, one.truth_labels(), one.found.labels, one.found.flows)  # type: ignore[arg-type]
+            self.folder.write_bytes(f"samples/{number}_{report.step:06d}.png", plots.png(picture))
+
+    def _is_stuck(self) -> bool:
+        patience = self.task.options.patience
+        scores = [one.map for one in self.history]
+        if not patience or len(scores) <= patience or any(math.isnan(score) for score in scores):
+            return False
+        return max(scores[-patience:]) <= max(scores[:-patience])
+
+    def _progress(self, report: Report | None) -> Progress:
+        size = self.task.options.batch_size
+        recent = self._losses[-20:]
+        loss = float(np.mean(recent)) if recent else (report.train_loss if report else math.nan)
+        return Progress(self.stepper.done * size, self._steps * size, loss, report)
+
+    def _seconds_so_far(self) -> float:
+        return self._seconds + time.monotonic() - self._start
+
+    def _save(self) -> None:
+        losses = [float(loss) for loss in self._losses]
+        self.folder.write_state(
+            {
+                **self.stepper.state(),
+                "history": [list(report) for report in self.history],
+                "best": self.best,
+                "losses": losses,
+                "seconds": self._seconds_so_far(),
+            }
+        )
+        self.folder.write_history(self.history)
+        self._saved = time.monotonic()
+
+    def _restore(self) -> None:
+        state = self.folder.read_state()
+        if state is None:
+            return
+        self.stepper.restore(state)
+        self.history = [Report(*values) for values in state["history"]]
+        self.best, self._losses, self._seconds = state["best"], state["losses"], state["seconds"]

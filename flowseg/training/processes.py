@@ -1,0 +1,105 @@
+"""Several processes that train one network, as ``torchrun`` starts them: on several GPUs, or several machines.
+
+Each makes its part of every batch; gradients, and the means and variances of normalisation, are those of the whole.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_reduce
+
+from flowseg.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which of how many processes this is."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files and talks."""
+        return self.rank == 0
+
+    def share(self, numbers: range) -> range:
+        """Return the crops of a batch that this process makes."""
+        if len(numbers) % self.count:
+            raise OptionError(
+                f"batch_size is {len(numbers)}; wanted a multiple of the number of processes, {self.count}"
+            )
+        each = len(numbers) // self.count
+        return numbers[self.rank * each : (self.rank + 1) * each]
+
+    def told_by_first(self, value: Any) -> Any:
+        """Return the value that the first process has; the others wait for it."""
+        if self.count == 1:
+            return value
+        box = [value]
+        distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Return the mean over all processes."""
+        if self.count > 1:
+            distributed.all_reduce(value)
+            value = value / self.count
+        return value
+
+
+@contextmanager
+def joined(device: str) -> Iterator[tuple[Processes, str]]:
+    """Join the other processes, if ``torchrun`` started this one; give also the device of this one."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes(), device
+        return
+    gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if gpu else "cpu"
+    if gpu:
+        torch.cuda.set_device(own)
+    distributed.init_process_group("nccl" if gpu else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), count), own
+        distributed.barrier()  # or another process may still be at its last message
+    finally:
+        distributed.destroy_process_group()
+
+
+def shared_normalisation(network: nn.Module) -> None:
+    """Let every batch normalisation use the mean and variance of the whole batch, over all processes; in place."""
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SharedBatchNorm
+
+
+class SharedBatchNorm(nn.BatchNorm2d):
+    """A batch normalisation over the parts of a batch that all processes have, on any device."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, C, H, W)."""
+        if not self.training:
+            return super().forward(x)
+        wide = x.float()
+        sums = torch.stack([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3))])
+        count = wide.numel() / x.shape[1] * distributed.get_world_size()
+        mean, square = all_reduce(sums) / count  # type: ignore[no-untyped-call]
+        variance = (square - mean.square()).clamp_min(0)
+        self._follow(mean.detach(), variance.detach() * count / max(1.0, count - 1))
+        factor = torch.rsqrt(variance + self.eps) * self.weight
+        shifted: Tensor = x * factor[:, None, None] + (self.bias - mean * factor)[:, None, None]
+        return shifted.to(x.dtype)
+
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean, self.momentum or 0.0)
+        self.running_var.lerp_(variance, self.momentum or 0.0)

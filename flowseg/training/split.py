@@ -1,0 +1,89 @@
+"""Parts of a data set for training and validation: by image, by group, with every kind in both."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from flowseg.errors import OptionError
+from flowseg.sources.collection import Item
+
+
+class Split(NamedTuple):
+    """Items to train on and items to validate on."""
+
+    train: list[Item]
+    validation: list[Item]
+
+
+def held_out(items: Sequence[Item], part: float, seed: int, *, group: str = "", stratify: str = "") -> Split:
+    """Hold back a part of the items for validation.
+
+    Parameters
+    ----------
+    items
+        Of one data set.
+    part
+        How much of them, 0 to less than 1.
+    seed
+        The same seed gives the same parts, in whatever order the items come.
+    group
+        A column: items that agree in it stay together (slices of one plate).
+    stratify
+        A column: each of its values is spread over both parts.
+    """
+    if not 0 <= part < 1:
+        raise OptionError(f"the part held back is {part!r}; wanted a number from 0 to less than 1")
+    if part == 0:
+        return Split(list(items), [])
+    return fold(items, max(2, round(1 / part)), 0, seed, group=group, stratify=stratify)
+
+
+def fold(items: Sequence[Item], folds: int, number: int, seed: int, *, group: str = "", stratify: str = "") -> Split:
+    """Return fold ``number`` (from 0) of ``folds``: each item is in the validation part of exactly one.
+
+    Parameters are those of `held_out`.
+    """
+    if folds < 2 or not 0 <= number < folds:
+        raise OptionError(f"fold {number} of {folds}; wanted at least 2 folds, counted from 0")
+    places = _places(items, folds, seed, group, stratify)
+    split = Split(
+        [item for item, place in zip(items, places, strict=True) if place != number],
+        [item for item, place in zip(items, places, strict=True) if place == number],
+    )
+    if not split.train or not split.validation:
+        raise OptionError(
+            f"{len(items)} images"
+            + (f" in {len(set(_values(items, group)))} groups of {group}" if group else "")
+            + f" cannot be split in {folds} parts: one is empty"
+        )
+    return split
+
+
+def _places(items: Sequence[Item], folds: int, seed: int, group: str, stratify: str) -> list[int]:
+    """Deal groups out to folds like cards: stratum by stratum, always to the fold that has least of it."""
+    members: dict[str, list[int]] = {}
+    for index, name in enumerate(_values(items, group) if group else [item.name for item in items]):
+        members.setdefault(name, []).append(index)
+    kinds = _values(items, stratify) if stratify else [""] * len(items)
+    names = sorted(members)
+    np.random.default_rng(seed).shuffle(names)
+    have = {kind: np.zeros(folds) for kind in set(kinds)}
+    total = np.zeros(folds)
+    places = [0] * len(items)
+    for name in sorted(names, key=lambda one: (-len(members[one]), kinds[members[one][0]])):
+        main = kinds[members[name][0]]
+        place = int(np.lexsort((np.arange(folds), total, have[main]))[0])
+        for index in members[name]:
+            places[index] = place
+            have[kinds[index]][place] += 1
+            total[place] += 1
+    return places
+
+
+def _values(items: Sequence[Item], column: str) -> list[str]:
+    missing = next((item.name for item in items if column not in item.columns), None)
+    if missing is not None:
+        known = sorted({name for item in items for name in item.columns})
+        raise OptionError(f"{missing} has no column {column!r}; there are {', '.join(known) or 'none'}")
+    return [item.columns[column] for item in items]

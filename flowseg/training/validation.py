@@ -1,0 +1,77 @@
+"""How good the masks of a network are on images with known instances."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from flowseg import engines, metrics, overlaps
+from flowseg.arrays import Labels
+from flowseg.channels import ChannelChoice
+from flowseg.checkpoint import Checkpoint
+from flowseg.images import Image
+from flowseg.instances import Instances
+from flowseg.network import Network
+from flowseg.options import ModelConfig, SegmentOptions
+from flowseg.segment import Model, Segmentation
+from flowseg.sources.collection import Item
+
+THRESHOLDS = tuple(np.arange(0.5, 0.95, 0.05).round(2).tolist())
+
+
+class Seen(NamedTuple):
+    """An image of the validation part, what is in it, and what was found."""
+
+    item: Item
+    image: Image
+    truth: Instances
+    found: Segmentation
+
+    def truth_labels(self) -> Labels:
+        """Return the truth as a label image."""
+        return overlaps.resolve_overlaps(self.truth).labels
+
+
+class Score(NamedTuple):
+    """Means over images of AP at IoU 0.5, and of AP over `THRESHOLDS`; and the AP of each image at each of them."""
+
+    ap50: float
+    map: float
+    aps: tuple[tuple[float, ...], ...]
+
+
+def model_of(network: Network, config: ModelConfig, device: str) -> Model:
+    """Return a model that segments with a network in training."""
+    weights = {name: tensor.detach().float().cpu().clone() for name, tensor in network.state_dict().items()}
+    kept = Checkpoint(config, weights, digest="", source="flowseg")
+    return Model([kept], [engines.start(config.architecture, weights, device)], ["in training"])
+
+
+def look(
+    model: Model,
+    items: Sequence[Item],
+    diameter: Callable[[Instances], float | None],
+    axes: str | None = None,
+    choice: ChannelChoice | None = None,
+) -> Iterator[Seen]:
+    """Segment items, each at the diameter that ``diameter`` says of its truth; None: as the model estimates it."""
+    choice = choice or ChannelChoice()
+    channels = None if choice.first is None else (choice.first, "none" if choice.second is None else choice.second)
+    for item in items:
+        image, truth = item.sample(axes)
+        options = SegmentOptions(diameter=diameter(truth), channels=channels)
+        yield Seen(item, image, truth, model.segment(image, options))
+
+
+def median_diameter(truth: Instances) -> float | None:
+    """Return the median diameter in pixels of instances, or None where there are none."""
+    areas = truth.areas()
+    return max(5.0, float(2 * np.sqrt(np.median(areas) / np.pi))) if len(areas) else None
+
+
+def score(seen: Sequence[Seen]) -> Score:
+    """Score what was found."""
+    if not seen:
+        return Score(float("nan"), float("nan"), ())
+    aps = np.array([metrics.average_precision(one.truth, one.found.labels, THRESHOLDS).ap for one in seen])
+    return Score(float(aps[:, 0].mean()), float(aps.mean()), tuple(map(tuple, aps.tolist())))

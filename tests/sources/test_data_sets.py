@@ -1,0 +1,280 @@
+"""Data sets of every kind: recognised, read lazily, and all that is wrong with them told at once."""
+
+import csv
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from flowseg import rle
+from flowseg.errors import InputError, OptionError
+from flowseg.instances import Instances
+from flowseg.sources.collection import Collection
+from flowseg.sources.data_sets import open_collection
+from tests.shapes import solid_cells
+
+
+def picture(path: Path, shape: tuple[int, int] = (20, 30), seed: int = 0) -> np.ndarray:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 255, shape).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def label_image(path: Path, shape: tuple[int, int] = (20, 30), seed: int = 0) -> np.ndarray:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    labels = solid_cells(max(shape), 8, seed=seed)[: shape[0], : shape[1]].astype(np.uint16)
+    tifffile.imwrite(path, labels)
+    return labels
+
+
+def same(instances: Instances, labels: np.ndarray) -> bool:
+    other = Instances.from_labels(labels)
+    return len(instances) == len(other) and bool((instances.to_labels() == other.to_labels()).all())
+
+
+def by_name(data: Collection) -> dict[str, Instances]:
+    return {item.name: item.instances() for item in data}
+
+
+@pytest.mark.parametrize("suffix", ["_masks", "_labels", "_cp_masks", "_mask"])
+def test_pairs_in_one_folder(tmp_path: Path, suffix: str) -> None:
+    truth = {}
+    for number in range(3):
+        picture(tmp_path / f"im{number}.png", seed=number)
+        truth[f"im{number}"] = label_image(tmp_path / f"im{number}{suffix}.tif", seed=number)
+    data = open_collection(tmp_path)
+    assert data.format == "pairs"
+    data.require_sound()
+    assert [item.name for item in data] == ["im0", "im1", "im2"]
+    assert all(same(found, truth[name]) for name, found in by_name(data).items())
+    assert data[1].sample()[0].shape == (20, 30)
+
+
+@pytest.mark.parametrize(("folder", "end"), [("masks", ""), ("labels", "_labels"), ("masks", "_mask")])
+def test_pairs_in_two_folders(tmp_path: Path, folder: str, end: str) -> None:
+    picture(tmp_path / "images/a.b.png")
+    truth = label_image(tmp_path / folder / f"a.b{end}.tif")
+    data = open_collection(tmp_path)
+    data.require_sound()
+    assert same(by_name(data)["a.b"], truth)
+    apart = open_collection(tmp_path / "images", masks=tmp_path / folder)
+    assert same(by_name(apart)["a.b"], truth)
+
+
+def test_results_of_a_run_are_items_without_images(tmp_path: Path) -> None:
+    truth = label_image(tmp_path / "cell_labels.tif")
+    (tmp_path / "run.json").write_text("{}")
+    data = open_collection(tmp_path)
+    data.require_sound()
+    assert data[0].path is None
+    assert same(by_name(data)["cell"], truth)
+
+
+def test_a_suffix_of_ones_own(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    truth = label_image(tmp_path / "a-gt.tif")
+    with pytest.raises(InputError, match=r"no data set that is known \(it holds .png, .tif\)(.|\n)*pairs: images"):
+        open_collection(tmp_path)
+    assert same(by_name(open_collection(tmp_path, mask_suffix="-gt"))["a"], truth)
+
+
+def test_all_that_is_wrong_with_pairs_is_told(tmp_path: Path) -> None:
+    picture(tmp_path / "alone.png")
+    picture(tmp_path / "small.png", (5, 5))
+    label_image(tmp_path / "small_masks.tif")
+    label_image(tmp_path / "orphan_masks.tif")
+    picture(tmp_path / "good.png")
+    label_image(tmp_path / "good_masks.tif")
+    (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    label_image(tmp_path / "torn_masks.tif")
+    data = open_collection(tmp_path)
+    with pytest.raises(InputError) as error:
+        data.require_sound()
+    text = str(error.value)
+    assert "4 problems" in text
+    assert "alone.png has no masks alone_masks" in text
+    assert "orphan_masks.tif has no image orphan" in text
+    assert "small: the image has 5 x 5 pixels (height x width), its masks 20 x 30" in text
+    assert "torn.png" in text
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [(np.full((4, 4), 0.5, np.float32), "fractions"), (np.arange(48, dtype=np.uint8).reshape(4, 4, 3), "3 different")],
+)
+def test_what_is_no_label_image_is_refused(tmp_path: Path, pixels: np.ndarray, message: str) -> None:
+    picture(tmp_path / "a.png", (4, 4))
+    tifffile.imwrite(tmp_path / "a_masks.tif", pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
+    with pytest.raises(InputError, match=message):
+        open_collection(tmp_path)[0].instances()
+
+
+def test_whole_floats_and_equal_channels_are_labels(tmp_path: Path) -> None:
+    labels = solid_cells(20, 8, seed=0)
+    picture(tmp_path / "a.png", (20, 20))
+    tifffile.imwrite(tmp_path / "a_masks.tif", labels.astype(np.float32))
+    assert same(open_collection(tmp_path)[0].instances(), labels)
+    rgb = np.repeat((labels % 200).astype(np.uint8)[..., None], 3, axis=2)
+    tifffile.imwrite(tmp_path / "a_masks.tif", rgb, photometric="rgb")
+    assert same(open_collection(tmp_path)[0].instances(), labels)
+
+
+def write_table(path: Path, header: list[str], rows: list[list[object]], **how: object) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, **how)  # type: ignore[arg-type]
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+SARTORIUS = [
+    "id",
+    "annotation",
+    "width",
+    "height",
+    "cell_type",
+    "plate_time",
+    "sample_date",
+    "sample_id",
+    "elapsed_timedelta",
+]
+
+
+def test_sartorius_with_masks_that_overlap(tmp_path: Path) -> None:
+    masks = np.zeros((2, 20, 30), bool)
+    masks[0, 2:10, 3:12] = masks[1, 6:15, 8:20] = True
+    picture(tmp_path / "train/0030fd0e6378.png")
+    about = ["cort", "11h30m00s", "2019-06-16", "cort[debris]", "0 days 11:30:00"]
+    rows = [["0030fd0e6378", rle.encode(mask), 30, 20, *about] for mask in masks]
+    write_table(tmp_path / "train.csv", SARTORIUS, rows)
+    for path in (tmp_path / "train.csv", tmp_path):
+        data = open_collection(path)
+        data.require_sound()
+        assert data.format == "kaggle"
+        assert data[0].columns["cell_type"] == "cort"
+        image, instances = data[0].sample()
+        assert image.shape == (20, 30)
+        assert all((instances.mask(number) == masks[number]).all() for number in range(2))
+    assert pickle.loads(pickle.dumps(data[0])).instances().areas().tolist() == masks.sum((1, 2)).tolist()
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_data_science_bowl_counts_down_columns(tmp_path: Path, nested: bool) -> None:
+    labels = solid_cells(30, 9, seed=1)[:20]
+    picture(tmp_path / ("stage1_train/abc/images/abc.png" if nested else "abc.png"))
+    rows = [["abc", text] for text in rle.encode_labels(labels, order="column").values()]
+    write_table(tmp_path / "stage1_train_labels.csv", ["ImageId", "EncodedPixels"], rows)
+    data = open_collection(tmp_path / "stage1_train_labels.csv")
+    data.require_sound()
+    assert same(data[0].instances(), labels)
+    other = open_collection(tmp_path / "stage1_train_labels.csv", order="row")
+    assert other[0].instances().mask(0).tolist() != data[0].instances().mask(0).tolist()
+
+
+def test_a_submission_needs_images_for_its_sizes(tmp_path: Path) -> None:
+    labels = solid_cells(30, 9, seed=1)[:20]
+    rows = [["x", text] for text in rle.encode_labels(labels).values()] + [["empty", ""]]
+    write_table(tmp_path / "submission.csv", ["id", "predicted"], rows)
+    with pytest.raises(InputError, match=r"x has no image, and submission\.csv does not say how large it is"):
+        open_collection(tmp_path / "submission.csv").require_sound()
+    picture(tmp_path / "elsewhere/x.png")
+    picture(tmp_path / "elsewhere/empty.png")
+    data = open_collection(tmp_path / "submission.csv", images=tmp_path / "elsewhere")
+    data.require_sound()
+    assert {name: len(found) for name, found in by_name(data).items()} == {"empty": 0, "x": len(rows) - 1}
+    with pytest.raises(InputError, match="not a folder"):
+        open_collection(tmp_path / "submission.csv", images=tmp_path / "nowhere")
+
+
+def test_bad_rows_are_listed_with_their_lines(tmp_path: Path) -> None:
+    rows = [
+        ["../secret", "1 2", 5, 5],
+        ["a", "1 2", "five", 5],
+        ["a", "1 2"],
+        ["b", "1 2", 5, 5],
+        ["b", "7 2", 6, 5],
+        ["c", "", 5, 5],
+        ["", "1 2", 5, 5],
+        ["C:\\x", "1 2", 5, 5],
+    ]
+    write_table(tmp_path / "t.csv", ["id", "annotation", "width", "height"], rows)
+    data = open_collection(tmp_path / "t.csv")
+    assert [problem.split(":")[0] for problem in data.problems[:5]] == [f"line {line}" for line in (2, 3, 4, 8, 9)]
+    assert "b has rows of different sizes: [(5, 5), (5, 6)]" in data.problems[5]
+    assert [item.name for item in data] == ["c"]
+    assert len(data[0].instances()) == 0
+
+
+def test_a_wrong_code_names_its_line(tmp_path: Path) -> None:
+    write_table(tmp_path / "t.csv", ["id", "annotation", "width", "height"], [["a", "1 2", 5, 5], ["a", "24 9", 5, 5]])
+    with pytest.raises(InputError, match="line 3"):
+        open_collection(tmp_path / "t.csv")[0].instances()
+
+
+def test_tables_as_spreadsheets_write_them(tmp_path: Path) -> None:
+    text = '\ufeffid,annotation,width,height\r\n"a","1 2",5,5\r\n\r\n"a","11 3",5,5\r\n'
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    data = open_collection(tmp_path / "t.csv")
+    data.require_sound()
+    assert data[0].instances().areas().tolist() == [2, 3]
+
+
+def test_a_very_long_code_is_read_and_the_limit_stays(tmp_path: Path) -> None:
+    usual = csv.field_size_limit()
+    mask = np.zeros((600, 1200), bool)
+    mask[:, ::2] = True
+    write_table(tmp_path / "t.csv", ["id", "annotation", "width", "height"], [["a", rle.encode(mask), 1200, 600]])
+    assert (open_collection(tmp_path / "t.csv")[0].instances().mask(0) == mask).all()
+    assert csv.field_size_limit() == usual
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_table_or_an_error_of_ours(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    path.write_bytes(b"id,annotation,width,height\n" + data)
+    try:
+        for item in open_collection(path):
+            item.instances()
+    except InputError:
+        pass
+
+
+def test_one_mask_a_file(tmp_path: Path) -> None:
+    labels = {name: solid_cells(30, 9, seed=seed)[:20] for seed, name in enumerate(("x1", "x2"))}
+    for name, truth in labels.items():
+        picture(tmp_path / name / "images" / f"{name}.png")
+        (tmp_path / name / "masks").mkdir()
+        for label in np.unique(truth[truth > 0]):
+            Image.fromarray(((truth == label) * 255).astype(np.uint8)).save(tmp_path / name / f"masks/{label:04d}.png")
+    data = open_collection(tmp_path)
+    assert data.format == "folders"
+    data.require_sound()
+    assert all(same(found, labels[name]) for name, found in by_name(data).items())
+    (tmp_path / "x1/images/x1.png").unlink()
+    picture(tmp_path / "x2/images/x2.png", (7, 7))
+    with pytest.raises(InputError, match=r"2 problems(.|\n)*has 0 images; wanted one(.|\n)*x2: the image has 7 x 7"):
+        open_collection(tmp_path).require_sound()
+
+
+def test_what_is_unclear_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        open_collection(tmp_path / "none")
+    with pytest.raises(InputError, match="it holds nothing"):
+        open_collection(tmp_path)
+    with pytest.raises(OptionError, match="format is 'zip'; wanted one of"):
+        open_collection(tmp_path, "zip")
+    picture(tmp_path / "a.png")
+    label_image(tmp_path / "a_masks.tif")
+    write_table(tmp_path / "t.csv", ["id", "annotation", "width", "height"], [["a", "1 2", 30, 20]])
+    with pytest.raises(InputError, match="could be kaggle or pairs: say which with --format"):
+        open_collection(tmp_path)
+    assert open_collection(tmp_path, "pairs").format == "pairs"
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(InputError, match=r"a file \.txt"):
+        open_collection(tmp_path / "notes.txt")

@@ -1,0 +1,159 @@
+"""Image and labels move together, and flows are those of the labels that came out."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from flowseg.augment import NOTHING, AugmentOptions, Source, crop
+from flowseg.errors import OptionError
+from flowseg.flows import masks_to_directions, masks_to_flows
+from flowseg.kernels.distance import inner_distances
+from flowseg.kernels.warp import warp
+from tests.shapes import solid_cells
+
+STILL = (np.empty((2, 0, 0), np.float32),)
+
+
+def source(labels: np.ndarray, planes: np.ndarray | None = None) -> Source:
+    planes = labels[None].astype(np.float32) if planes is None else planes
+    return Source(planes, np.zeros(len(planes), np.float32), np.ones(len(planes), np.float32), labels)
+
+
+def moved(planes: np.ndarray, labels: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    out = np.empty((len(planes), *shape), np.float32), np.empty(shape, np.int32), np.empty(shape, bool)
+    warp(planes, labels, matrix, *STILL, *out)
+    return out
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10**6), st.floats(0, 6.3), st.floats(0.3, 3))
+def test_warping_is_that_of_scipy(seed: int, angle: float, zoom: float) -> None:
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(2, 30, 2)
+    planes = rng.random((2, height, width), np.float32)
+    labels = rng.integers(0, 9, (height, width), np.int32)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) / zoom
+    matrix = np.hstack([turn, rng.uniform(-5, 10, (2, 1))])
+    image, found, inside = moved(planes, labels, matrix, (17, 23))
+    places = np.einsum("ij,jyx->iyx", matrix, np.array([*np.mgrid[:17, :23], np.ones((17, 23))]))
+    nearest = np.floor(places + 0.5).astype(int)
+    within = (nearest >= 0).all(0) & (nearest[0] < height) & (nearest[1] < width)
+    assert (inside == within).all()
+    assert (found == np.where(within, labels[nearest[0] % height, nearest[1] % width], 0)).all()
+    for plane, out in zip(planes, image, strict=True):
+        wanted = ndimage.map_coordinates(plane.astype(float), places, order=1, mode="nearest")
+        np.testing.assert_allclose(out, np.where(within, wanted, 0), atol=1e-4)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("to_field", [masks_to_flows, masks_to_directions])
+def test_the_flow_of_a_turned_mask_is_the_turned_flow(turns: int, to_field: object) -> None:
+    labels = solid_cells(64, 16, seed=2)
+    field = to_field(labels)
+    turned = to_field(np.rot90(labels, turns).copy())
+    back = np.rot90(turned, -turns, axes=(1, 2))
+    angle = turns * math.pi / 2  # np.rot90 turns rows into columns: the vectors turn along
+    dy = math.cos(angle) * back[0] + math.sin(angle) * back[1]
+    dx = -math.sin(angle) * back[0] + math.cos(angle) * back[1]
+    away = np.hypot(dy - field[0], dx - field[1])
+    assert np.mean(away[labels > 0] < 1e-3) > 0.97  # the pixel where heat enters may differ where two are as near
+    unturned = np.hypot(back[0] - field[0], back[1] - field[1])
+    assert np.mean(unturned[labels > 0] < 1e-3) < 0.5  # precomputed and turned as an image is another field
+
+
+def test_flows_are_computed_after_the_crop_is_made() -> None:
+    labels = np.zeros((80, 80), np.int32)
+    labels[10:70, 30:44] = 1
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        made = crop(source(labels), 64, 1.0, rng, AugmentOptions())
+        flows = masks_to_flows(made.labels)
+        there = made.labels > 0
+        rows, columns = np.nonzero(there)
+        if len(rows) < 300:
+            continue
+        toward = np.array([rows.mean() - rows, columns.mean() - columns])
+        assert np.mean((toward * flows[:, there]).sum(0) > 0) > 0.95
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10**6), st.sampled_from([0.4, 1.0, 2.2]), st.booleans())
+def test_labels_move_with_their_image(seed: int, zoom: float, elastic: bool) -> None:
+    labels = solid_cells(90, 24, seed=seed % 7)
+    options = AugmentOptions(elastic=2.0 * elastic, contrast=0, brightness=0, gamma=0, noise=0)
+    made = crop(source(labels), 48, zoom, np.random.default_rng(seed), options)
+    assert set(np.unique(made.labels)) <= set(np.unique(labels))
+    # The image is the labels, read between pixels: equal wherever the four pixels around agree.
+    pure = np.isclose(made.image[0] % 1, 0) & (made.image[0] > 0)
+    inner = ndimage.minimum_filter(made.labels, 5) == ndimage.maximum_filter(made.labels, 5)
+    both = pure & inner & (made.labels > 0)
+    assert (made.image[0][both] == made.labels[both]).all()
+    assert both.sum() > 0.3 * (made.labels > 0).sum() or zoom < 1 or elastic
+
+
+def test_the_same_generator_makes_the_same_crop() -> None:
+    labels = solid_cells(90, 6, seed=1)
+    options = AugmentOptions(elastic=2, blur=1, drop=0.5, invert=0.5)
+    planes = np.random.default_rng(1).integers(0, 255, (2, 90, 90)).astype(np.uint8)
+    first, second = (crop(source(labels, planes), 40, 1.0, np.random.default_rng(5), options) for _ in range(2))
+    assert (first.image == second.image).all()
+    assert (first.labels == second.labels).all()
+    other = crop(source(labels, planes), 40, 1.0, np.random.default_rng(6), options)
+    assert (first.image != other.image).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 200), (7, 3), (300, 20)])
+def test_images_of_any_shape_give_crops(shape: tuple[int, int]) -> None:
+    labels = np.ones(shape, np.int32)
+    for seed in range(5):
+        made = crop(source(labels), 32, 1.0, np.random.default_rng(seed), AugmentOptions())
+        assert made.image.shape == (1, 32, 32)
+        assert np.isfinite(made.image).all()
+        assert (made.image[0][made.labels == 0] == 0).all()
+        assert made.labels.any()
+
+
+def test_nothing_cuts_the_middle() -> None:
+    labels = np.arange(1, 101, dtype=np.int32).reshape(10, 10)
+    made = crop(source(labels), 4, 1.0, np.random.default_rng(0), NOTHING)
+    assert (made.labels == labels[3:7, 3:7]).all()
+    assert (made.image[0] == labels[3:7, 3:7]).all()
+
+
+def test_inversion_and_brightness_leave_the_outside_alone() -> None:
+    planes = np.full((1, 8, 8), 0.25, np.float32)
+    options = AugmentOptions(False, False, 0, 0, 0, 0, 0, 0, 0, 0, invert=1)
+    made = crop(source(np.ones((8, 8), np.int32), planes), 16, 1.0, np.random.default_rng(0), options)
+    assert (made.image[0][made.labels > 0] == 0.75).all()
+    assert (made.image[0][made.labels == 0] == 0).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10**6))
+def test_inner_distances_are_those_of_each_instance_alone(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 4, rng.integers(1, 7, 2))
+    labels = np.ascontiguousarray(np.kron(small, np.ones(rng.integers(1, 6, 2), int)), np.int32)
+    wanted = np.zeros(labels.shape)
+    for label in np.unique(labels[labels > 0]):
+        wanted += ndimage.distance_transform_edt(np.pad(labels == label, 1))[1:-1, 1:-1]
+    np.testing.assert_allclose(inner_distances(labels), wanted, atol=1e-5)
+
+
+def test_directions_are_unit_vectors_away_from_the_border() -> None:
+    labels = solid_cells(80, 18, seed=3)
+    field = masks_to_directions(labels)
+    length = np.hypot(*field)
+    assert np.isin(np.round(length, 4), (0, 1)).all()
+    assert (length[labels == 0] == 0).all()
+    assert length[labels > 0].mean() > 0.9
+
+
+def test_wrong_options_are_refused() -> None:
+    for wrong in ({"scale": -1}, {"invert": 2}, {"noise": float("nan")}):
+        with pytest.raises(OptionError, match=next(iter(wrong))):
+            AugmentOptions(**wrong)

@@ -1,0 +1,162 @@
+"""Crops by number: the same whoever makes them, with targets of their own labels."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from flowseg.augment import NOTHING, AugmentOptions
+from flowseg.channels import ChannelChoice
+from flowseg.dataset import CropOptions, Crops
+from flowseg.errors import FlowsegError, InputError, OptionError
+from flowseg.flows import masks_to_directions, masks_to_flows
+from flowseg.instances import Instances
+from flowseg.options import Architecture, ModelConfig
+from flowseg.sources.collection import Item
+from tests.shapes import solid_cells
+
+ONE = ModelConfig(architecture=Architecture(channels=1), diameter_mean=20)
+
+
+def items(folder: Path, count: int = 5, side: int = 90) -> list[Item]:
+    made = []
+    for number in range(count):
+        labels = solid_cells(side, 12 + 2 * number, seed=number)
+        image = (labels > 0) * 100 + np.random.default_rng(number).integers(0, 50, labels.shape)
+        tifffile.imwrite(folder / f"{number}.tif", image.astype(np.uint8))
+        columns = {"kind": "rare" if number == 0 else "common"}
+        made.append(Item(str(number), folder / f"{number}.tif", partial(Instances.from_labels, labels), columns))
+    return made
+
+
+def test_a_crop_is_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
+    numbers = [range(start, start + 4) for start in range(0, 24, 4)]
+    options = CropOptions(size=32, augment=AugmentOptions(elastic=1, drop=0.2))
+    alone = list(Crops(items(tmp_path), ONE, options, seed=3).batches(numbers, workers=1))
+    many = list(Crops(items(tmp_path), ONE, options, seed=3).batches(numbers, workers=5))
+    assert len(alone) == len(many) == 6
+    for first, second in zip(alone, many, strict=True):
+        assert (first.images == second.images).all()
+        assert (first.targets == second.targets).all()
+    late = next(Crops(items(tmp_path), ONE, options, seed=3).batches(numbers[4:], workers=2))
+    assert (late.images == alone[4].images).all()
+    other = Crops(items(tmp_path), ONE, options, seed=4).batch(numbers[0])
+    assert (other.images != alone[0].images).any()
+
+
+@pytest.mark.parametrize(("name", "field"), [("diffusion", masks_to_flows), ("distance", masks_to_directions)])
+def test_targets_are_flows_of_the_crop(tmp_path: Path, name: str, field: object) -> None:
+    crops = Crops(items(tmp_path), ONE, CropOptions(size=48, target=name))
+    made, target = crops.example(7)
+    np.testing.assert_allclose(target[:2], 5 * field(made.labels), atol=1e-6)
+    assert (target[2] == (made.labels > 0)).all()
+
+
+def test_each_image_comes_once_a_round(tmp_path: Path) -> None:
+    crops = Crops(items(tmp_path), ONE, CropOptions(size=16))
+    rng = np.random.default_rng(0)
+    rounds = [[crops._drawn_item(5 * turn + place, rng) for place in range(5)] for turn in range(4)]
+    assert all(sorted(one) == list(range(5)) for one in rounds)
+    assert len({tuple(one) for one in rounds}) > 1
+
+
+def test_balance_draws_groups_equally_often(tmp_path: Path) -> None:
+    crops = Crops(items(tmp_path), ONE, CropOptions(size=16, balance="kind"))
+    drawn = [crops._drawn_item(number, np.random.default_rng(number)) for number in range(400)]
+    assert 150 < drawn.count(0) < 250
+    uneven = Crops(items(tmp_path), ONE, CropOptions(size=16, balance="kind", evenness=0))
+    drawn = [uneven._drawn_item(number, np.random.default_rng(number)) for number in range(400)]
+    assert 50 < drawn.count(0) < 110
+    with pytest.raises(OptionError, match="there are kind"):
+        Crops(items(tmp_path), ONE, CropOptions(balance="type"))
+
+
+def test_images_are_resized_to_the_diameter_of_the_model(tmp_path: Path) -> None:
+    side = 200
+    rows, columns = np.mgrid[:side, :side]
+    labels = np.zeros((side, side), np.int32)
+    for number in range(16):
+        centre = np.array(divmod(number, 4)) * 50 + 25
+        labels[np.hypot(rows - centre[0], columns - centre[1]) < 20] = number + 1  # 40 pixels across
+    tifffile.imwrite(tmp_path / "a.tif", (labels > 0).astype(np.uint8))
+    item = Item("a", tmp_path / "a.tif", partial(Instances.from_labels, labels))
+
+    def diameter(rescale: str, given: float | None = None) -> float:
+        options = CropOptions(size=96, rescale=rescale, augment=NOTHING)
+        made = Crops([item], ONE, options, diameter=given).crop(0)
+        areas = np.bincount(made.labels.ravel())[1:]
+        return float(2 * np.sqrt(areas.max() / np.pi))
+
+    assert diameter("image") == pytest.approx(20, rel=0.05)
+    assert diameter("data", 80.0) == pytest.approx(10, rel=0.1)
+    assert diameter("none") == pytest.approx(40, rel=0.05)
+
+
+def test_area_weights_favour_small_instances(tmp_path: Path) -> None:
+    crops = Crops(items(tmp_path), ONE, CropOptions(size=64, weight="area"))
+    batch = crops.batch(range(3))
+    assert batch.weights is not None
+    for number, weights in enumerate(batch.weights):
+        labels = crops.crop(number).labels
+        areas = np.bincount(labels.ravel())
+        expected = np.sqrt(np.median(areas[1:][areas[1:] > 0]) / areas[labels])
+        assert weights[labels == 0].tolist() == [1.0] * int((labels == 0).sum())
+        np.testing.assert_allclose(weights[labels > 0], expected[labels > 0], rtol=1e-5)
+    assert Crops(items(tmp_path), ONE, CropOptions(size=64)).batch([0]).weights is None
+
+
+def test_few_bytes_give_the_same_crops(tmp_path: Path) -> None:
+    wide = Crops(items(tmp_path), ONE, CropOptions(size=32))
+    tight = Crops(items(tmp_path), ONE, CropOptions(size=32, cache_bytes=0))
+    assert (wide.batch(range(12)).images == tight.batch(range(12)).images).all()
+    assert len(wide._kept._sources) == 5
+    assert len(tight._kept._sources) == 1
+
+
+def test_overlapping_instances_become_labels(tmp_path: Path) -> None:
+    masks = np.zeros((2, 40, 40), bool)
+    masks[0, 5:35, 5:35] = masks[1, 10:20, 10:20] = True
+    tifffile.imwrite(tmp_path / "a.tif", masks[0].astype(np.uint8))
+    item = Item("a", tmp_path / "a.tif", partial(Instances.from_masks, masks, (40, 40)))
+    made = Crops([item], ONE, CropOptions(size=40, rescale="none", augment=NOTHING)).crop(0)
+    assert np.unique(made.labels[10:20, 10:20]).tolist() == [2]
+    assert np.unique(made.labels[22:35, 5:35]).tolist() == [1]
+
+
+def test_colours_reach_a_network_of_colours(tmp_path: Path) -> None:
+    labels = solid_cells(40, 3, seed=0)
+    image = np.random.default_rng(0).integers(0, 255, (40, 40, 3)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "rgb.tif", image, photometric="rgb")
+    tifffile.imwrite(tmp_path / "grey.tif", image[..., 0])
+    config = ModelConfig(architecture=Architecture(channels=3), channel_names=("red", "green", "blue"))
+    made = {}
+    for name in ("rgb", "grey"):
+        item = Item(name, tmp_path / f"{name}.tif", partial(Instances.from_labels, labels))
+        made[name] = Crops([item], config, CropOptions(size=40, rescale="none", augment=NOTHING)).crop(0).image
+    assert (made["grey"][0] == made["grey"][1]).all()
+    assert (made["rgb"][0] != made["rgb"][1]).any()
+    np.testing.assert_allclose(made["grey"][0], made["rgb"][0], atol=1e-6)
+
+
+def test_an_unreadable_image_stops_at_its_batch(tmp_path: Path) -> None:
+    broken = items(tmp_path)
+    (tmp_path / "3.tif").write_bytes(b"II*\0 not a tiff")
+    with pytest.raises(FlowsegError, match=r"3\.tif"):
+        list(Crops(broken, ONE, CropOptions(size=16)).batches([range(5)], workers=3))
+    labels = np.ones((4, 4), np.int32)
+    small = Item("0", tmp_path / "0.tif", partial(Instances.from_labels, labels))
+    with pytest.raises(InputError, match="the masks of 0 and its image"):
+        Crops([small], ONE).crop(0)
+
+
+def test_wrong_options_are_refused(tmp_path: Path) -> None:
+    for wrong in ({"size": 3}, {"rescale": "no"}, {"target": "edges"}, {"weight": "size"}, {"evenness": 2}):
+        with pytest.raises(OptionError, match=next(iter(wrong))):
+            CropOptions(**wrong)
+    with pytest.raises(OptionError, match="no images"):
+        Crops([], ONE)
+    two = Crops(items(tmp_path), ModelConfig(), choice=ChannelChoice(4))
+    with pytest.raises(InputError, match="no channel 4"):
+        two.crop(0)

@@ -1,0 +1,170 @@
+"""``flowseg train`` as people use it: from files to a model, stopped, continued, in folds."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from flowseg import checkpoint, rle
+from flowseg.cli import main
+from flowseg.sources.data_sets import open_collection
+from flowseg.training.finish import command_line
+from tests.shapes import solid_cells
+
+SMALL = ["--pretrained", "none", "--inputs", "grey", "--widths", "4,6", "--diameter-mean", "14", "--device", "cpu"]
+SMALL += ["--precision", "fp32", "--crop-size", "32", "--batch-size", "4", "--reports", "2", "--workers", "2"]
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(main, ["train", *map(str, words)], catch_exceptions=False)
+
+
+def pairs(folder: Path, count: int = 8) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        labels = solid_cells(48, 14, seed=number)
+        noise = np.random.default_rng(number).normal(20, 4, labels.shape)
+        tifffile.imwrite(folder / f"c{number}.tif", ((labels > 0) * 90 + noise).astype(np.uint8))
+        tifffile.imwrite(folder / f"c{number}_masks.tif", labels.astype(np.uint16))
+    return folder
+
+
+def kaggle(folder: Path, count: int = 6) -> Path:
+    (folder / "train").mkdir(parents=True)
+    rows = []
+    for number in range(count):
+        labels = solid_cells(40, 12, seed=number)
+        Image.fromarray(((labels > 0) * 90 + 20).astype(np.uint8)).save(folder / f"train/im{number}.png")
+        kind = ("cort", "astro")[number % 2]
+        rows += [[f"im{number}", text, 40, 40, kind] for text in rle.encode_labels(labels).values()]
+    with (folder / "train.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["id", "annotation", "width", "height", "cell_type"], *rows])
+    return folder / "train.csv"
+
+
+def test_from_pairs_to_masks(tmp_path: Path) -> None:
+    data, out = pairs(tmp_path / "cells"), tmp_path / "run"
+    result = run(data, "-o", out, *SMALL, "--crops", 120, "--lr", 0.01, "--val-part", 0.25, "--licence", "CC0-1.0")
+    assert result.exit_code == 0, result.output
+    assert f"flowseg segment IMAGES -o OUT --model {out / 'model.safetensors'}" in result.output
+    config = json.loads((out / "config.json").read_text())
+    assert len(config["validation"]) == 2
+    card = (out / "MODEL_CARD.md").read_text()
+    assert "| all | 2 |" in card
+    assert "CC0-1.0" in card
+    assert "flowseg train" in card
+    scores = json.loads((out / "scores.json").read_text())
+    low, high = scores["rows"][0]["ap50"][1:]
+    assert low <= scores["rows"][0]["ap50"][0] <= high
+    segmented = CliRunner().invoke(
+        main, ["segment", str(data), "-o", str(tmp_path / "out"), "--model", str(out / "model.safetensors")]
+    )
+    assert segmented.exit_code == 0, segmented.output
+    assert len(open_collection(tmp_path / "out")) == 8
+
+
+def test_from_a_kaggle_table_in_folds(tmp_path: Path) -> None:
+    table = kaggle(tmp_path / "sartorius")
+    result = run(table, "-o", tmp_path / "run", *SMALL, "--crops", 8, "--folds", 3, "--fold", "all")
+    assert result.exit_code == 0, result.output
+    held = [json.loads((tmp_path / f"run/fold{k}/config.json").read_text())["validation"] for k in range(3)]
+    assert sorted(name for one in held for name in one) == [f"im{number}" for number in range(6)]
+    assert all(len({int(name[2:]) % 2 for name in one}) == 2 for one in held)  # both cell types in each
+    before = (tmp_path / "run/fold1/config.json").read_text()
+    assert run("--resume", tmp_path / "run/fold1").exit_code == 0
+    assert (tmp_path / "run/fold1/config.json").read_text() == before
+    assert not (tmp_path / "run/fold1/fold1").exists()
+    assert "| astro | 1 |" in (tmp_path / "run/fold0/MODEL_CARD.md").read_text()
+
+
+def test_a_table_tells_more_about_images(tmp_path: Path) -> None:
+    data = pairs(tmp_path / "cells", 4)
+    (tmp_path / "about.csv").write_text("id,kind\n" + "".join(f"c{n},{'ab'[n % 2]}\n" for n in range(4)))
+    words = [*SMALL, "--crops", 8, "--columns", tmp_path / "about.csv", "--balance", "kind", "--stratify", "kind"]
+    result = run(data, "-o", tmp_path / "run", *words, "--val-part", 0.5)
+    assert result.exit_code == 0, result.output
+    assert "| b | 1 |" in (tmp_path / "run/MODEL_CARD.md").read_text()
+    (tmp_path / "about.csv").write_text("id,kind\nc0,a\n")
+    result = run(data, "-o", tmp_path / "run2", *words)
+    assert result.exit_code == 1
+    assert "says nothing about 3 images, such as c1" in result.output
+
+
+def test_all_problems_are_told_before_training(tmp_path: Path) -> None:
+    data = pairs(tmp_path / "cells", 3)
+    (data / "c0.tif").unlink()
+    tifffile.imwrite(data / "c1.tif", np.zeros((9, 9), np.uint8))
+    result = run(data, "-o", tmp_path / "run", *SMALL)
+    assert result.exit_code == 1
+    assert "has 2 problems" in result.output
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--augment", "shear=1"], "wanted NAME=VALUE with one of rotate"),
+        (["--augment", "flip=maybe"], "'maybe' is not a value of flip"),
+        (["--widths", "4;6"], "wanted whole numbers"),
+        (["--fold", "1"], "--fold was given without --folds"),
+        (["--inputs", "blue"], "inputs is 'blue'; wanted one of grey, two, rgb"),
+        (["--target", "edges"], "target is 'edges'"),
+        (["--stratify", "day"], "no column 'day'"),
+        (["--pretrained", "cyto9"], "cyto9"),
+    ],
+)
+def test_wrong_words_are_refused_plainly(tmp_path: Path, words: list[str], message: str) -> None:
+    result = run(pairs(tmp_path / "cells", 3), "-o", tmp_path / "run", *SMALL, *words)
+    assert result.exit_code != 0
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_resume_needs_nothing_else(tmp_path: Path) -> None:
+    data = pairs(tmp_path / "cells", 4)
+    assert run(data, "-o", tmp_path / "run", *SMALL, "--crops", 8).exit_code == 0
+    before = checkpoint.read(tmp_path / "run/model.safetensors").digest
+    assert run("--resume", tmp_path / "run").exit_code == 0
+    assert checkpoint.read(tmp_path / "run/model.safetensors").digest == before
+    result = run("--resume", tmp_path / "run", "--lr", 0.1)
+    assert result.exit_code == 2
+    assert "leave out lr" in result.output
+    assert run("-o", tmp_path / "other").exit_code == 2
+
+
+def test_the_command_line_is_written_as_it_was() -> None:
+    settings = {"data": "my cells", "crops": 5, "lr": None, "augment": ["scale=1"], "compile": True, "format_": "pairs"}
+    wanted = "flowseg train 'my cells' --crops 5 --augment scale=1 --compile --format pairs"
+    assert command_line(settings) == wanted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+def test_a_killed_training_goes_on(tmp_path: Path, kind: signal.Signals) -> None:
+    data = pairs(tmp_path / "cells", 4)
+    words = [sys.executable, "-m", "flowseg", "train", str(data), "-o", str(tmp_path / "run"), *SMALL]
+    words += ["--crops", "4000", "--reports", "40"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    until = time.monotonic() + 120
+    while not (tmp_path / "run/last.safetensors").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    process.send_signal(kind)
+    _, told = process.communicate(timeout=60)
+    if kind == signal.SIGINT:
+        assert process.returncode == 130
+        assert f"flowseg train --resume {tmp_path / 'run'} goes on".encode() in told
+    rows = (tmp_path / "run/history.csv").read_text().splitlines()
+    assert 1 < len(rows) < 41
+    assert run("--resume", tmp_path / "run").exit_code == 0
+    assert len((tmp_path / "run/history.csv").read_text().splitlines()) == 41

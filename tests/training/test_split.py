@@ -1,0 +1,70 @@
+"""Parts are by image, keep groups together and kinds apart evenly, and do not depend on the order of the items."""
+
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowseg.errors import OptionError
+from flowseg.instances import Instances
+from flowseg.sources.collection import Item
+from flowseg.training import fold, held_out
+
+
+def named(count: int, kinds: int = 2, plates: int = 5) -> list[Item]:
+    nothing = partial(Instances.from_masks, [], (4, 4))
+    return [
+        Item(f"{number:04d}", None, nothing, {"kind": str(number % kinds), "plate": str(number % plates)})
+        for number in range(count)
+    ]
+
+
+def names(items: list[Item]) -> list[str]:
+    return [item.name for item in items]
+
+
+@given(st.integers(2, 60), st.integers(2, 6), st.integers(0, 99))
+def test_each_item_is_held_out_once(count: int, folds: int, seed: int) -> None:
+    if count < folds:
+        return
+    items = named(count)
+    splits = [fold(items, folds, number, seed) for number in range(folds)]
+    assert sorted(name for split in splits for name in names(split.validation)) == names(items)
+    for split in splits:
+        assert sorted(names(split.train) + names(split.validation)) == names(items)
+        assert abs(len(split.validation) - count / folds) <= 1
+
+
+@given(st.integers(10, 60), st.integers(0, 99))
+def test_the_order_of_items_does_not_matter(count: int, seed: int) -> None:
+    items = named(count)
+    forward = held_out(items, 0.2, seed, stratify="kind")
+    backward = held_out(items[::-1], 0.2, seed, stratify="kind")
+    assert set(names(forward.validation)) == set(names(backward.validation))
+
+
+def test_groups_stay_together_and_kinds_are_spread() -> None:
+    items = named(60, kinds=3, plates=20)
+    split = held_out(items, 0.25, 1, group="plate")
+    assert not {item.columns["plate"] for item in split.train} & {item.columns["plate"] for item in split.validation}
+    split = held_out(items, 0.25, 1, stratify="kind")
+    counts = [sum(item.columns["kind"] == kind for item in split.validation) for kind in "012"]
+    assert counts == [5, 5, 5]
+
+
+def test_seeds_differ() -> None:
+    items = named(60)
+    assert len({tuple(names(held_out(items, 0.2, seed).validation)) for seed in range(5)}) == 5
+
+
+def test_what_cannot_be_split_is_refused() -> None:
+    items = named(10, plates=1)
+    for wrong in (lambda: held_out(items, 1.0, 0), lambda: fold(items, 2, 2, 0), lambda: fold(items[:2], 5, 4, 0)):
+        with pytest.raises(OptionError):
+            wrong()
+    with pytest.raises(OptionError, match="in 1 groups of plate"):
+        fold(items, 2, 0, 0, group="plate")
+    with pytest.raises(OptionError, match="no column 'day'; there are kind, plate"):
+        fold(items, 2, 0, 0, stratify="day")
+    assert held_out(items, 0, 0).validation == []

@@ -1,0 +1,185 @@
+"""One step: the loss is Cellpose's, frozen parts stay, wrong numbers stop it, processes agree with one."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from flowseg.dataset import Batch
+from flowseg.errors import OptionError, TrainingError
+from flowseg.network import Network
+from flowseg.options import Architecture
+from flowseg.training.options import TrainOptions
+from flowseg.training.processes import SharedBatchNorm, shared_normalisation
+from flowseg.training.step import Stepper, loss, update_mean
+from tests.networks import scrambled
+
+SMALL = Architecture(channels=1, widths=(4, 6))
+ROOT = Path(__file__).parents[2]
+
+
+def batch(count: int = 4, seed: int = 0, side: int = 16) -> Batch:
+    rng = np.random.default_rng(seed)
+    targets = rng.normal(0, 3, (count, 3, side, side)).astype(np.float32)
+    targets[:, 2] = targets[:, 2] > 0
+    return Batch(rng.random((count, 1, side, side), np.float32), targets, None)
+
+
+def stepper(**settings: object) -> Stepper:
+    torch.manual_seed(0)
+    return Stepper(scrambled(SMALL), TrainOptions(device="cpu", precision="fp32", **settings), steps=100)
+
+
+def test_the_loss_is_half_the_squared_error_and_the_cross_entropy() -> None:
+    rng = np.random.default_rng(0)
+    output, targets = rng.normal(0, 2, (2, 3, 5, 7)), rng.normal(0, 2, (2, 3, 5, 7))
+    targets[:, 2] = targets[:, 2] > 0
+    weights = rng.random((2, 5, 7))
+    probability = 1 / (1 + np.exp(-output[:, 2]))
+    entropy = -(targets[:, 2] * np.log(probability) + (1 - targets[:, 2]) * np.log(1 - probability)).mean()
+    squared = (output[:, :2] - targets[:, :2]) ** 2
+    plain = loss(torch.from_numpy(output), torch.from_numpy(targets))
+    weighted = loss(torch.from_numpy(output), torch.from_numpy(targets), torch.from_numpy(weights))
+    assert float(plain.total) == pytest.approx(squared.mean() / 2 + entropy)
+    assert float(weighted.flows) == pytest.approx((squared * weights[:, None]).mean() / 2)
+    assert float(weighted.probability) == pytest.approx(entropy)
+
+
+def test_steps_lower_the_loss_and_the_running_mean_follows() -> None:
+    one = stepper(lr=0.01, ema=0.5)
+    first = float(one.step(batch()).total)
+    for _ in range(60):
+        last = float(one.step(batch()).total)
+    assert last < 0.8 * first
+    assert one.kept is one.mean
+    assert float(one.validate(batch()).total) < first
+
+
+def test_the_running_mean_is_a_mean() -> None:
+    mean, network = scrambled(SMALL, 1), scrambled(SMALL, 2)
+    before = mean.state_dict()["output.2.weight"].clone()
+    update_mean(mean, network, 0.75)
+    wanted = 0.75 * before + 0.25 * network.state_dict()["output.2.weight"]
+    torch.testing.assert_close(mean.state_dict()["output.2.weight"], wanted)
+
+
+@pytest.mark.parametrize(
+    ("what", "moving"), [("none", "downsample"), ("encoder", "upsample"), ("all-but-output", "output")]
+)
+def test_frozen_parts_stay(what: str, moving: str) -> None:
+    one = stepper(freeze=what, lr=0.01)
+    before = {name: tensor.clone() for name, tensor in one.network.state_dict().items()}
+    one.step(batch())
+    changed = {
+        name.split(".")[0] for name, tensor in one.network.state_dict().items() if not tensor.equal(before[name])
+    }
+    order = ["downsample", "upsample", "output"]
+    assert changed == set(order[order.index(moving) :])
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    one = stepper(lr=1.0, warmup=0.1)
+    rates = []
+    for one.done in range(100):
+        rates.append(one.lr)
+    assert np.argmax(rates) == 10
+    assert rates[0] == pytest.approx(1 / 11)
+    assert (np.diff(rates[10:]) < 0).all()
+    assert rates[-1] == pytest.approx(0.01, abs=0.001)
+
+
+def test_a_loss_that_is_not_finite_changes_nothing() -> None:
+    one = stepper()
+    before = {name: tensor.clone() for name, tensor in one.network.state_dict().items() if "running" not in name}
+    wrong = batch()
+    wrong.targets[0, 0, 3, 3] = np.nan
+    with pytest.raises(TrainingError, match="the loss is nan at step 1"):
+        one.step(wrong)
+    assert all(one.network.state_dict()[name].equal(tensor) for name, tensor in before.items() if "num_" not in name)
+
+
+def test_a_state_restores_everything() -> None:
+    first = stepper(ema=0.9)
+    for seed in range(3):
+        first.step(batch(seed=seed))
+    second = stepper(ema=0.9)
+    kept = io.BytesIO()
+    torch.save(first.state(), kept)
+    kept.seek(0)
+    second.restore(torch.load(kept, weights_only=True))
+    for seed in range(3, 6):
+        assert float(first.step(batch(seed=seed)).total) == float(second.step(batch(seed=seed)).total)
+    for name, tensor in first.kept.state_dict().items():
+        assert tensor.equal(second.kept.state_dict()[name]), name
+
+
+def test_options_are_checked() -> None:
+    for name, value in {
+        "batch_size": 0,
+        "ema": 1.0,
+        "freeze": "half",
+        "lr": -1.0,
+        "precision": "fp8",
+        "crops": 0,
+    }.items():
+        with pytest.raises(OptionError, match=name):
+            TrainOptions(**{name: value})
+    options = TrainOptions(crops=100, lr=0.1)
+    assert TrainOptions.from_dict(options.to_dict()) == options
+    with pytest.raises(OptionError, match="no option 'colour'"):
+        TrainOptions.from_dict({"colour": 1})
+    assert TrainOptions(epochs=3, batch_size=4).steps(10) == 8
+
+
+def test_shared_normalisation_replaces_every_layer() -> None:
+    network = Network(SMALL)
+    shared_normalisation(network)
+    kinds = {type(module) for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)}
+    assert kinds == {SharedBatchNorm}
+
+
+PROCESS = """
+import sys, torch
+from flowseg.dataset import Batch
+from flowseg.training.options import TrainOptions
+from flowseg.training.processes import joined, shared_normalisation
+from flowseg.training.step import Stepper
+from tests.networks import scrambled
+from tests.training.test_step import SMALL, batch
+
+with joined("cpu") as (processes, device):
+    network = scrambled(SMALL)
+    shared_normalisation(network)
+    stepper = Stepper(network, TrainOptions(device=device, precision="fp32", clip=0), 100, processes=processes.count)
+    part = processes.share(range(8))
+    whole = batch(8)
+    loss = stepper.step(Batch(*(None if one is None else one[part.start:part.stop] for one in whole)))
+    total = float(processes.mean(loss.total.clone()))
+    assert processes.told_by_first(processes.rank) == 0
+    if processes.first:
+        gradients = {name: one.grad for name, one in network.named_parameters()}
+        torch.save({"loss": total, "gradients": gradients, "weights": network.state_dict()}, sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_with_the_double_batch(tmp_path: Path) -> None:
+    script = tmp_path / "process.py"
+    script.write_text(PROCESS)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29577"]
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(script), str(tmp_path / "out.pt")], check=True, env=settings, capture_output=True)
+    two = torch.load(tmp_path / "out.pt", weights_only=True)
+    one = stepper(clip=0)
+    total = float(one.step(batch(8)).total)
+    assert two["loss"] == pytest.approx(total, rel=1e-5)
+    for name, parameter in one.network.named_parameters():
+        torch.testing.assert_close(two["gradients"][name], parameter.grad, rtol=1e-3, atol=1e-5, msg=name)
+    for name, tensor in one.network.state_dict().items():
+        if "running" in name:
+            torch.testing.assert_close(two["weights"][name], tensor, rtol=1e-4, atol=1e-6, msg=name)

@@ -1,0 +1,180 @@
+"""A training from nothing to a model file, stopped and continued in every way."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from flowseg import checkpoint
+from flowseg.augment import AugmentOptions
+from flowseg.channels import ChannelChoice
+from flowseg.dataset import CropOptions
+from flowseg.errors import InputError, OptionError, TrainingError
+from flowseg.segment import load_model
+from flowseg.training import Asked, NewModel, Split, TrainOptions, train
+from flowseg.training.loop import Progress
+from flowseg.training.step import Losses, Stepper
+from tests.training.data import items
+
+TINY = Asked(new=NewModel("grey", (4, 6, 8), 16.0))
+OPTIONS = TrainOptions(
+    crops=48, batch_size=4, lr=0.01, reports=3, device="cpu", precision="fp32", crop=CropOptions(size=32), workers=2
+)
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return dict(checkpoint.read(path).weights)
+
+
+def assert_same(first: Path, second: Path) -> None:
+    one, other = weights(first), weights(second)
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=1e-5, atol=1e-6, msg=name)
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
+class Killed(BaseException):
+    """Ends a training as a kill does: nothing more is written."""
+
+
+def stopping(at: int, how: type[BaseException]) -> object:
+    def tell(progress: Progress) -> None:
+        if progress.crops >= at:
+            raise how
+
+    return tell
+
+
+def test_a_training_learns_and_its_folder_tells_of_it(tmp_path: Path) -> None:
+    split = Split(items(tmp_path / "train", 6), items(tmp_path / "val", 3))
+    told: list[Progress] = []
+    options = replace(OPTIONS, crops=400, reports=4, crop=CropOptions(size=32, augment=AugmentOptions(rotate=False)))
+    done = train(split, tmp_path / "run", options, TINY, tell=told.append)
+    assert [report.crops for report in done.history] == [100, 200, 300, 400]
+    assert done.history[-1].validation_loss < 0.6 * done.history[0].validation_loss
+    assert done.history[-1].ap50 > 0.5
+    assert told[-1].crops == told[-1].total == 400
+    with (tmp_path / "run/history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["crops"]) for row in rows] == [100, 200, 300, 400]
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    assert config["train"] == [f"{number:03d}" for number in range(6)]
+    assert size_of(tmp_path / "run/curves.png")[0] > 500
+    samples = sorted((tmp_path / "run/samples").glob("*.png"))
+    assert len(samples) == 3 * 4
+    assert size_of(samples[0]) == (64 * 3 + 8, 64)
+    model = load_model(str(done.model), device="cpu")
+    image = split.validation[0].image()
+    found = model.segment(image, diameter=16)
+    assert found.labels.max() > 0.6 * len(split.validation[0].instances())
+
+
+def test_a_seed_repeats_for_any_number_of_workers(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 4)
+    first = train(data, tmp_path / "a", OPTIONS, TINY)
+    second = train(data, tmp_path / "b", replace(OPTIONS, workers=4), TINY)
+    other = train(data, tmp_path / "c", replace(OPTIONS, seed=1), TINY)
+    assert_same(first.model, second.model)
+    with pytest.raises(AssertionError):
+        assert_same(first.model, other.model)
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, Killed])
+@pytest.mark.parametrize("at", [4, 20, 33])
+def test_a_resumed_training_equals_one_that_was_not_stopped(tmp_path: Path, how: type[BaseException], at: int) -> None:
+    data = Split(items(tmp_path / "data", 4), items(tmp_path / "val", 2))
+    options = replace(OPTIONS, ema=0.9, save_seconds=0.0)
+    whole = train(data, tmp_path / "whole", options, TINY)
+    with pytest.raises(how):
+        train(data, tmp_path / "parts", options, TINY, tell=stopping(at, how))
+    parts = train(data, tmp_path / "parts", options, TINY, resume=True)
+    assert_same(whole.folder / "last.safetensors", parts.folder / "last.safetensors")
+    assert_same(whole.model, parts.model)
+    columns = ("step", "crops", "train_loss", "validation_loss", "ap50", "map")
+    for one, other in zip(whole.history, parts.history, strict=True):
+        assert [getattr(one, name) for name in columns] == pytest.approx([getattr(other, name) for name in columns])
+
+
+def test_a_finished_training_stays_as_it_is(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 4)
+    first = train(data, tmp_path / "run", OPTIONS, TINY)
+    before = weights(first.model)
+    again = train(data, tmp_path / "run", OPTIONS, TINY, resume=True)
+    assert again.history == first.history or np.isnan(first.history[0].map)
+    assert all(before[name].equal(tensor) for name, tensor in weights(again.model).items())
+
+
+def test_a_pretrained_network_goes_on_at_its_own_diameter(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 4)
+    first = train(data, tmp_path / "a", OPTIONS, TINY)
+    asked = Asked(pretrained=str(first.model))
+    tuned = train(data, tmp_path / "b", replace(OPTIONS, freeze="all-but-output", crops=8), asked)
+    config = checkpoint.read(tuned.model).config
+    assert config.diameter_mean == 16
+    assert config.diameter_labels == pytest.approx(16, rel=0.25)
+    old, new = weights(first.model), weights(tuned.model)
+    different = {name.split(".")[0] for name in old if not old[name].equal(new[name])}
+    assert different == {"output"}
+
+
+def test_what_cannot_be_trained_is_told_before_it_starts(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 2)
+    with pytest.raises(InputError, match="no images"):
+        train([], tmp_path / "a", OPTIONS, TINY)
+    train(data, tmp_path / "b", replace(OPTIONS, crops=4, reports=1), TINY)
+    with pytest.raises(InputError, match="holds a training already: continue it with --resume"):
+        train(data, tmp_path / "b", OPTIONS, TINY)
+    with pytest.raises(OptionError, match="began with another crops"):
+        train(data, tmp_path / "b", OPTIONS, TINY, resume=True)
+    with pytest.raises(InputError, match="began with other images"):
+        train(data[:1], tmp_path / "b", replace(OPTIONS, crops=4, reports=1), TINY, resume=True)
+    with pytest.raises(InputError, match="is not the folder of a training"):
+        train(data, tmp_path / "none", OPTIONS, TINY, resume=True)
+    (tmp_path / "b/state.pt").write_bytes(b"torn")
+    with pytest.raises(InputError, match="damaged"):
+        train(data, tmp_path / "b", replace(OPTIONS, crops=4, reports=1), TINY, resume=True)
+
+
+def test_a_loss_that_is_not_finite_keeps_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = items(tmp_path / "data", 2)
+    nan = torch.tensor(float("nan"))
+    monkeypatch.setattr("flowseg.training.step.loss", lambda *_: Losses(nan, nan, nan))
+    with pytest.raises(TrainingError, match=r"step 1: the batch is kept in .*bad_batch\.npz.*lower learning rate"):
+        train(data, tmp_path / "run", OPTIONS, TINY)
+    with np.load(tmp_path / "run/bad_batch.npz") as kept:
+        assert kept["images"].shape == (4, 1, 32, 32)
+
+
+def test_patience_ends_a_training_that_does_not_improve(tmp_path: Path) -> None:
+    split = Split(items(tmp_path / "train", 3), items(tmp_path / "val", 2))
+    options = replace(OPTIONS, lr=1e-9, crops=400, reports=20, patience=2)
+    done = train(split, tmp_path / "run", options, TINY)
+    assert len(done.history) == 3
+
+
+def test_no_memory_names_the_batch_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Stepper.step
+
+    def small_device(self: Stepper, batch: object) -> object:
+        if len(batch.images) > 1:  # type: ignore[attr-defined]
+            raise torch.OutOfMemoryError("no memory")
+        return real(self, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Stepper, "step", small_device)
+    with pytest.raises(TrainingError, match=r"batches of 4 crops of 32 pixels.*--batch-size 1"):
+        train(items(tmp_path / "data", 2), tmp_path / "run", OPTIONS, TINY)
+
+
+def test_channels_are_those_chosen(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 2)
+    with pytest.raises(InputError, match="no channel 3"):
+        train(data, tmp_path / "run", OPTIONS, replace(TINY, choice=ChannelChoice(3)))
