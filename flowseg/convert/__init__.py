@@ -5,6 +5,7 @@ and what was contested is told.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from flowseg.options import OverlapOptions
 from flowseg.sources.collection import Collection
 
 __all__ = ["FORMATS", "Conversion", "Converted", "convert"]
+
+_WRITERS = 8  # files of one image on their way to the disk, which is waited for
 
 
 @dataclass(frozen=True)
@@ -172,12 +175,15 @@ def _write_one(entry: Entry, conversion: Conversion) -> None:
     """Write the files of one image, each whole."""
     each, out = conversion.format.each, conversion.out
     assert each is not None
-    written = set()
-    for ending, data in each(entry):
-        path = out if conversion.is_one_file else out / f"{entry.name}{ending}"
+
+    def write(made: tuple[str, bytes]) -> Path:
+        path = out if conversion.is_one_file else out / f"{entry.name}{made[0]}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_whole(path, data)
-        written.add(path)
+        files.write_whole(path, made[1])
+        return path
+
+    with ThreadPoolExecutor(_WRITERS) as writers:
+        written = set(writers.map(write, each(entry)))
     if conversion.to == "masks":
         (out / entry.name / "masks").mkdir(parents=True, exist_ok=True)
         _remove_older_masks(out / entry.name / "masks", written)

@@ -18,5 +18,5 @@ def encode(mask: npt.ArrayLike) -> bytes:
     [[0, 255]]
     """
     buffer = io.BytesIO()
-    Image.fromarray(arrays.as_mask(mask).astype(np.uint8) * np.uint8(255)).save(buffer, "PNG", compress_level=3)
+    Image.fromarray(arrays.as_mask(mask).astype(np.uint8) * np.uint8(255)).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
