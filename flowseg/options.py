@@ -303,6 +303,8 @@ class SegmentOptions:
         Predict the image in eight positions and take the mean: eight times the work, a little better.
     cellprob_threshold, flow_threshold, min_size
         See `MaskOptions`.
+    group
+        A group of images that the model has thresholds of its own for, such as a cell type; empty: those for all.
     niter
         Steps that pixels follow flows for; None: 200 at the network's own scale.
     max_size_fraction
@@ -323,6 +325,7 @@ class SegmentOptions:
     cellprob_threshold: float | None = None
     flow_threshold: float | None = None
     min_size: int | None = None
+    group: str = ""
     niter: int | None = None
     max_size_fraction: float = 0.4
     percentiles: tuple[float, float] | None = None
@@ -342,19 +345,25 @@ class SegmentOptions:
         _whole("normalise_tile", self.normalise_tile, 0, 2**20)
         if self.percentiles is not None:
             object.__setattr__(self, "percentiles", _tuple("percentiles", self.percentiles))
-        self.masks(ModelConfig(), 1.0)  # checks the thresholds
+        _text("group", self.group)
+        self._with(Thresholds(), 1.0)  # checks what is set
 
     def masks(self, config: ModelConfig, scale: float) -> MaskOptions:
         """Return how instances are made: what is set here, else what the model says, at this scale of the network."""
+        if self.group and self.group not in config.group_thresholds:
+            known = ", ".join(sorted(config.group_thresholds)) or "none"
+            raise OptionError(f"the model has no thresholds for a group {self.group!r}; it has {known}")
+        return self._with(config.for_group(self.group).thresholds, scale)
 
-        def first(mine: Any, models: Any) -> Any:
-            return models if mine is None else mine
+    def _with(self, models: Thresholds, scale: float) -> MaskOptions:
+        def first(mine: Any, other: Any) -> Any:
+            return other if mine is None else mine
 
         return MaskOptions(
-            first(self.cellprob_threshold, config.cellprob_threshold),
-            first(self.flow_threshold, config.flow_threshold),
+            first(self.cellprob_threshold, models.cellprob_threshold),
+            first(self.flow_threshold, models.flow_threshold),
             first(self.niter, max(1, int(200 / scale))),
-            first(self.min_size, config.min_size),
+            first(self.min_size, models.min_size),
             self.max_size_fraction,
         )
 

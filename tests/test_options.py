@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowseg.errors import OptionError
-from flowseg.options import Architecture, ModelConfig, Thresholds
+from flowseg.options import Architecture, MaskOptions, ModelConfig, SegmentOptions, Thresholds
 
 shapes = st.builds(
     Architecture,
@@ -133,3 +133,12 @@ def test_thresholds_of_a_group_are_a_record() -> None:
 def test_an_architecture_is_a_record() -> None:
     with pytest.raises(OptionError, match="wanted an Architecture"):
         ModelConfig(architecture={"channels": 2})  # type: ignore[arg-type]
+
+
+def test_an_image_of_a_group_is_segmented_with_its_thresholds() -> None:
+    config = ModelConfig(min_size=20, group_thresholds={"cort": Thresholds(-1.0, 0.0, 30)})
+    assert SegmentOptions(group="cort").masks(config, 1.0) == MaskOptions(-1.0, 0.0, 200, 30)
+    assert SegmentOptions(group="cort", min_size=5).masks(config, 1.0).min_size == 5
+    assert SegmentOptions().masks(config, 1.0).min_size == 20
+    with pytest.raises(OptionError, match="no thresholds for a group 'astro'; it has cort"):
+        SegmentOptions(group="astro").masks(config, 1.0)

@@ -32,6 +32,7 @@ import click
 @click.option("--normalise-tile", type=int, default=0, help="Normalise in blocks of this side, for uneven light.")
 @click.option("--cellprob-threshold", type=float, help="Lower finds more and larger cells.")
 @click.option("--flow-threshold", type=float, help="Higher keeps more cells of odd shapes; 0 keeps all.")
+@click.option("--group", default="", help="Thresholds of a group that the model was tuned for, such as a cell type.")
 @click.option("--niter", type=int, help="Steps that pixels follow flows for.")
 @click.option("--min-size", type=int, help="Drop cells of fewer pixels.")
 @click.option(
@@ -130,6 +131,7 @@ def _options(settings: dict[str, Any]) -> Any:
         cellprob_threshold=settings["cellprob_threshold"],
         flow_threshold=settings["flow_threshold"],
         min_size=settings["min_size"],
+        group=settings["group"],
         niter=settings["niter"],
         normalise_tile=settings["normalise_tile"],
         invert=settings["invert"],

@@ -1,17 +1,20 @@
-"""The end of a training: the best weights looked at closely, and a model card that says what came out."""
+"""The end of a training: thresholds chosen for the best weights, and a model card that says what came out."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from flowseg import checkpoint
 from flowseg.checkpoint import Checkpoint
+from flowseg.options import MaskOptions, SegmentOptions
 from flowseg.training import validation
 from flowseg.training.loop import Task
 from flowseg.training.run_folder import Report, RunFolder
 from flowseg.training.validation import THRESHOLDS
+from flowseg.tune import Choice, Predicted, Tuned, tune
 
 _WORST = 10
 _DRAWS = 2000
@@ -38,7 +41,8 @@ class Looked(NamedTuple):
 
 
 def finish(task: Task, folder: RunFolder, history: Sequence[Report], about: Mapping[str, Any]) -> None:
-    """Look at every validation image with the best weights; write scores, the card, and what else was asked for."""
+    """Choose thresholds on the validation images, keep them in the model, score it; write the card and the export."""
+    _choose_thresholds(task, folder)
     kept = checkpoint.read(folder.model)
     looked = list(_looked(task, kept))
     rows = summary(looked, task.options.seed) if looked else []
@@ -51,6 +55,38 @@ def finish(task: Task, folder: RunFolder, history: Sequence[Report], about: Mapp
     folder.write_text("MODEL_CARD.md", card(kept, task, rows, worst, history, about))
     if about.get("export") == "cellpose":
         checkpoint.write_cellpose(folder.path / "cellpose_model", kept.config, kept.weights)
+
+
+def _choose_thresholds(task: Task, folder: RunFolder) -> None:
+    """Store the thresholds that are best on the validation images, overall and by group, in the model's file."""
+    if not task.split.validation:
+        return
+    kept = checkpoint.read(folder.model)
+    start = replace(task.config, group_thresholds={})
+    tuned = tune(_predicted(task, replace(kept, config=start)), defaults=MaskOptions(**asdict(start.thresholds)))
+    config = replace(start, **asdict(tuned.overall.thresholds), group_thresholds=tuned.group_thresholds)
+    checkpoint.write_flowseg(folder.model, config, kept.weights)
+    folder.write_json("thresholds.json", _told(tuned))
+
+
+def _predicted(task: Task, kept: Checkpoint) -> Iterator[Predicted]:
+    column = about_column(task)
+    model = validation.model_of(kept.network(), kept.config, task.options.device)
+    for seen in validation.look(model, task.split.validation, task.diameter_of, task.axes, task.choice):
+        found, group = seen.found, seen.item.columns.get(column, "")
+        niter = SegmentOptions().masks(kept.config, kept.config.diameter_mean / found.diameter).niter
+        yield Predicted(found.flows, found.cellprob, seen.truth, group, niter)
+
+
+def _told(tuned: Tuned) -> dict[str, Any]:
+    """Return the choices and the best of what was tried, for JSON."""
+
+    def plain(choice: Choice) -> dict[str, Any]:
+        return {**choice._asdict(), "thresholds": asdict(choice.thresholds)}
+
+    best = [{**asdict(one.thresholds), "score": one.score, "by_group": dict(one.by_group)} for one in tuned.table[:20]]
+    groups = {name: plain(choice) for name, choice in tuned.groups.items()}
+    return {"overall": plain(tuned.overall), "groups": groups, "best_tried": best}
 
 
 def _looked(task: Task, kept: Checkpoint) -> Iterator[Looked]:
@@ -116,7 +152,7 @@ def card(
         f"- Diameter: {config.diameter_mean:g} pixels at the network; {_diameter(config.diameter_labels)} in the data",
         f"- Size: widths {', '.join(map(str, shape.widths))}; sha256 of the weights' file {kept.digest}",
         f"- Thresholds: probability {config.cellprob_threshold:g}, flow error {config.flow_threshold:g}, "
-        f"at least {config.min_size} pixels",
+        f"at least {config.min_size} pixels" + (", chosen on the images held back" if rows else ""),
         f"- Licence: {config.licence or 'not stated'}",
         "",
         "## Training",

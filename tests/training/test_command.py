@@ -29,6 +29,10 @@ def run(*words: object) -> Result:
     return CliRunner().invoke(main, ["train", *map(str, words)], catch_exceptions=False)
 
 
+def scores_of(out: Path) -> dict[str, list[float]]:
+    return json.loads((out / "scores.json").read_text())["rows"][0]
+
+
 def pairs(folder: Path, count: int = 8) -> Path:
     folder.mkdir()
     for number in range(count):
@@ -63,10 +67,14 @@ def test_from_pairs_to_masks(tmp_path: Path) -> None:
     card = (out / "MODEL_CARD.md").read_text()
     assert "| all | 2 |" in card
     assert "CC0-1.0" in card
+    chosen = json.loads((out / "thresholds.json").read_text())["overall"]
+    config = checkpoint.read(out / "model.safetensors").config
+    assert config.flow_threshold == chosen["thresholds"]["flow_threshold"]
+    assert chosen["score"] >= chosen["default_score"]
+    assert chosen["score"] == pytest.approx(scores_of(out)["map"][0])
     assert "flowseg train" in card
-    scores = json.loads((out / "scores.json").read_text())
-    low, high = scores["rows"][0]["ap50"][1:]
-    assert low <= scores["rows"][0]["ap50"][0] <= high
+    mean, low, high = scores_of(out)["ap50"]
+    assert low <= mean <= high
     segmented = CliRunner().invoke(
         main, ["segment", str(data), "-o", str(tmp_path / "out"), "--model", str(out / "model.safetensors")]
     )
