@@ -9,7 +9,7 @@ good, and of those what is nearest the defaults is taken; for a group, what is n
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from flowseg.arrays import Floats
 from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
 from flowseg.kernels import regions
-from flowseg.options import MaskOptions, Thresholds
+from flowseg.options import MaskOptions, ModelConfig, Thresholds
 
 Doubles = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -107,6 +107,10 @@ class Tuned:
         """Thresholds of the groups that gain by their own, as `ModelConfig` takes them."""
         best = self.overall.thresholds
         return {name: one.thresholds for name, one in self.groups.items() if one.thresholds != best}
+
+    def applied_to(self, config: ModelConfig) -> ModelConfig:
+        """Return a model's config with what was chosen, overall and for groups."""
+        return replace(config, **asdict(self.overall.thresholds), group_thresholds=self.group_thresholds)
 
 
 def tune(
