@@ -56,6 +56,24 @@ def test_the_tables_fit_80_columns(data: Path) -> None:
     assert "…" not in result.output
 
 
+def test_large_numbers_and_long_names_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    from flowseg.cli import evaluate as command
+    from flowseg.evaluate import records
+
+    image = records.ImageScore("a" * 40, "g" * 40, 99999, 99999, *[(1,) * 10] * 4, 1.0, 1.0, 1.0, 1.0, 9999, 9999)
+    names = ("f1", "pq", "kaggle_map", "pooled_map", "pooled_f1", "pooled_pq", "map", "ap50", "ap75")
+    means = dict.fromkeys(names, 1.0)
+    group = records.Summary(
+        group="g" * 40, images=9999, truths=999999, predicted=999999, splits=99999, merges=99999,
+        ap=(1.0,) * 10, pooled_ap=(1.0,) * 10, intervals={"map": (0.0, 1.0)}, **means,
+    )  # fmt: skip
+    command._show(records.Scores(group, {"g" * 40: group}, (image,)), 5)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    for word in ("merged", "split", "999999", "99999", "g…", "a…"):
+        assert word in shown, word
+
+
 def test_json_holds_the_scores_and_nothing_else_is_printed(data: Path) -> None:
     result = run(data / "pred", data / "truth", "--json", "--resamples", 50)
     assert result.exit_code == 0, result.output

@@ -199,8 +199,8 @@ def _many_table(title: str, rows: Any, name: str, count: str) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column(title, no_wrap=True, overflow="ellipsis", max_width=22)
+    table = Table(box=box.SIMPLE_HEAD, padding=0)
+    table.add_column(title, no_wrap=True, overflow="ellipsis", max_width=14 if count == "images" else 22)
     first = {"images": ("images", "true", "found"), "truths": ("true", "found")}[count]
     for heading in (*first, "mAP", "AP50", "AP75", "F1", "PQ", "split", "merged"):
         table.add_column(heading, justify="right", no_wrap=True)
