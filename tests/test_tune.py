@@ -106,14 +106,14 @@ def test_truth_may_overlap() -> None:
         assert row.score == pytest.approx(slow(one, row.thresholds, OPTIONS), abs=1e-12)
 
 
-def test_the_nested_case_takes_the_long_way() -> None:
+def test_the_nested_case_is_one() -> None:
     """Otherwise the tests above show less than they seem to."""
     from flowseg.tune import _filled
 
     one = noisy(nested(), 3, 0.0)
     found = find_candidates(one.flows, one.cellprob, OPTIONS)
     filled = _filled(found)
-    assert len(filled.intricate) == 1
+    assert len(filled.nests) == 1
     assert ((filled.image > 0) & (found.image == 0)).sum() > 20
 
 
