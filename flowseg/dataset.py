@@ -255,7 +255,7 @@ def _levelled(planes: npt.NDArray[Any], percentiles: tuple[float, float]) -> tup
     if planes.dtype not in (np.uint8, np.uint16) or any(done.flat):
         return done.planes, np.zeros(count, np.float32), np.ones(count, np.float32)
     low, high = np.array(done.low, np.float32), np.array(done.high, np.float32)
-    return np.ascontiguousarray(planes), low, high - low
+    return planes.copy(), low, high - low  # a copy: what it is a view of may be larger
 
 
 def _groups(items: Sequence[Item], column: str) -> list[list[int]] | None:

@@ -46,7 +46,7 @@ def warm_kernels() -> Finding:
     """Compile every kernel, by using each once, so that later processes load it from disk."""
     import numpy as np
 
-    from flowseg import dynamics, flows, images, labels, metrics, normalize, overlaps, rle
+    from flowseg import boundaries, dynamics, flows, images, labels, metrics, normalize, overlaps, rle
     from flowseg.instances import Instances
 
     started = time.perf_counter()
@@ -57,6 +57,7 @@ def warm_kernels() -> Finding:
     labels.clean(image)
     labels.outlines(labels.largest_piece(image))
     instances = Instances.from_labels(image)
+    boundaries.trace(instances)
     metrics.match(instances, overlaps.resolve_overlaps(instances).labels)
     metrics.average_precision(image, image)
     rle.decode_labels(rle.encode_labels(image, order="column").values(), image.shape, order="column")

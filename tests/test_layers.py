@@ -29,6 +29,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "normalize": ({"kernels", "images"}, {"scipy"}),
     "labels": ({"kernels"}, set()),
     "overlaps": ({"kernels", "instances", "labels"}, set()),
+    "boundaries": ({"kernels", "instances"}, set()),
     "rle": ({"kernels", "instances"}, set()),
     "flows": ({"kernels", "labels"}, set()),
     "dynamics": ({"kernels", "flows", "labels"}, set()),
@@ -49,7 +50,11 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),
     "sources": ({"kernels", "images", "labels", "rle", "instances"}, {"tifffile", "PIL"}),
-    "exports": ({"labels", "rle", "instances", "measure"}, {"tifffile"}),
+    "exports": (
+        {"labels", "rle", "instances", "measure", "boundaries", "normalize"},
+        {"tifffile", "PIL", "roifile", "pyarrow"},
+    ),
+    "convert": ({"sources", "exports", "overlaps", "instances", "rle", "measure"}, set()),
     "dataset": ({"sources", "augment", "flows", "channels", "normalize", "labels", "overlaps"}, set()),
     "training": (
         {"dataset", "network", "checkpoint", "sources", "segment", "metrics", "plots", "augment", "channels"}
@@ -58,7 +63,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     ),
     "tune": ({"dynamics", "instances", "kernels", "metrics"}, set()),
     "evaluate": ({"sources", "instances", "metrics", "overlaps", "plots", "labels", "images"}, {"PIL"}),
-    "folder": ({"segment", "exports", "sources", "rle", "images"}, set()),
+    "folder": (
+        {"segment", "exports", "sources", "rle", "images", "dynamics", "instances", "measure"},
+        set(),
+    ),
     "big": ({"segment", "tiles"}, {"dask"}),
     "plots": ({"labels"}, {"matplotlib", "PIL"}),
     "report": ({"plots"}, {"matplotlib"}),

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,7 +14,14 @@ import click
 @click.option("--flow-threshold", type=float, help="Higher keeps more cells of odd shapes; 0 keeps all.")
 @click.option("--niter", type=int, help="Steps that pixels follow flows for.")
 @click.option("--min-size", type=int, help="Drop cells of fewer pixels.")
-def command(inputs: tuple[Path, ...], out: Path, **thresholds: float | int | None) -> None:
+@click.option(
+    "--save",
+    default="labels",
+    show_default=True,
+    help="Some of labels,rle,table,coco,rois,geojson,seg,outlines,parquet.",
+)
+@click.option("--rle-order", type=click.Choice(["row", "column"]), default="row", show_default=True)
+def command(inputs: tuple[Path, ...], out: Path, save: str, rle_order: str, **thresholds: float | int | None) -> None:
     """Make label images from flows that ``flowseg segment --save flows`` kept, with other thresholds.
 
     A threshold that is not given is the one that the image was segmented with. Results are named as those of
@@ -23,44 +31,32 @@ def command(inputs: tuple[Path, ...], out: Path, **thresholds: float | int | Non
     Examples:
       flowseg masks results -o looser --cellprob-threshold -1
       flowseg masks results/a_flows.npz results/b_flows.npz -o strict --flow-threshold 0.2
+      flowseg masks results -o strict --flow-threshold 0.2 --save labels,rois,table
     """
-    from flowseg.errors import FlowsegError
-    from flowseg.folder import STATE, named
+    from flowseg.folder.from_flows import remake
 
-    if (out / STATE).exists():
-        raise click.ClickException(f"{out} holds the results of flowseg segment: choose another folder")
     paths = [path for given in inputs for path in (sorted(given.rglob("*_flows.npz")) if given.is_dir() else [given])]
     if not paths:
         raise click.ClickException(f"no *_flows.npz in {', '.join(map(str, inputs))}")
-    failed = 0
-    for name, path in named(list(dict.fromkeys(paths)), drop="_flows").items():
-        try:
-            said = _make(
-                path, out / f"{name}_labels.tif", {key: it for key, it in thresholds.items() if it is not None}
-            )
-            click.echo(f"{name}: {said}")
-        except (FlowsegError, OSError) as error:
-            failed += 1
-            click.echo(f"failed: {error}", err=True)
+    lines = remake(
+        list(dict.fromkeys(paths)),
+        out,
+        tuple(each.strip() for each in save.split(",")),
+        "row" if rle_order == "row" else "column",
+        {key: value for key, value in thresholds.items() if value is not None},
+        _tell,
+    )
+    failed = sum(line["status"] == "failed" for line in lines)
     if failed:
         click.echo(f"{failed} failed", err=True)
         sys.exit(1)
 
 
-def _make(path: Path, target: Path, thresholds: dict[str, float | int]) -> str:
-    """Make one label image; return what was found, in words."""
-    from flowseg import files
-    from flowseg.dynamics import find_masks
-    from flowseg.exports import flows_file, label_tiff
-
-    kept = flows_file.read(path)
-    found = find_masks(kept.flows, kept.cellprob, kept.masks(thresholds))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    files.write_whole(target, label_tiff.encode(found.labels))
-    removed = {
-        "too large": found.too_large,
-        "with flows that do not agree": found.inconsistent,
-        "too small": found.too_small,
-    }
-    taken = ", ".join(f"{count} {why}" for why, count in removed.items() if count)
-    return f"{found.labels.max(initial=0)} instances" + (f" (removed: {taken})" if taken else "")
+def _tell(line: dict[str, Any]) -> None:
+    """Say what was found in one image, in words."""
+    if line["status"] == "failed":
+        click.echo(f"failed: {line['error']}", err=True)
+        return
+    why = {"too_large": "too large", "inconsistent": "with flows that do not agree", "too_small": "too small"}
+    taken = ", ".join(f"{count} {why[kind]}" for kind, count in line["removed"].items() if count)
+    click.echo(f"{line['name']}: {line['instances']} instances" + (f" (removed: {taken})" if taken else ""))

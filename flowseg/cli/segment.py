@@ -34,7 +34,12 @@ import click
 @click.option("--flow-threshold", type=float, help="Higher keeps more cells of odd shapes; 0 keeps all.")
 @click.option("--niter", type=int, help="Steps that pixels follow flows for.")
 @click.option("--min-size", type=int, help="Drop cells of fewer pixels.")
-@click.option("--save", default="labels", show_default=True, help="Some of labels,rle,table,flows.")
+@click.option(
+    "--save",
+    default="labels",
+    show_default=True,
+    help="Some of labels,rle,table,flows,coco,rois,geojson,seg,outlines,overlay,parquet.",
+)
 @click.option("--rle-order", type=click.Choice(["row", "column"]), default="row", show_default=True)
 @click.option("--recursive", is_flag=True, help="Look into the folders of folders too.")
 @click.option("--max-memory", type=float, metavar="GIB", help="Refuse images that would take more.")
@@ -52,6 +57,19 @@ def command(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, **se
       flowseg segment plate1/ -o results --model cyto3 --diameter 30
       flowseg segment "day*/*.tif" -o results --model mine --channels 1,0 --save labels,table
       flowseg segment test/ -o results --model mine --save rle      writes submission.csv
+      flowseg segment plate1/ -o results --model mine --save rois,geojson,overlay     for Fiji, QuPath and a look
+
+    
+    What --save makes:
+      labels    <name>_labels.tif       label image, 16 or 32 bits
+      rle       submission.csv          Kaggle run-length encodings of all images
+      table     measurements.csv        a row a cell;  parquet: the same as measurements.parquet
+      coco      annotations.json        COCO, all images
+      rois      <name>_rois.zip         ImageJ and Fiji
+      geojson   <name>.geojson          QuPath, with measurements
+      seg       <name>_seg.npy          Cellpose;  outlines: <name>_cp_outlines.txt
+      overlay   <name>_overlay.png      outlines on the image
+      flows     <name>_flows.npz        for flowseg masks
     """
     try:
         summary = _run(inputs, out, as_json, quiet, settings)

@@ -21,7 +21,7 @@ from flowseg.errors import FlowsegError, InputError, OptionError
 from flowseg.folder import _results
 from flowseg.folder._memory import available_bytes
 from flowseg.folder._names import last_parts, named
-from flowseg.folder._record import InOrder, Ledger, Line
+from flowseg.folder._record import InOrder, Ledger, Line, line_of, line_of_failure
 from flowseg.folder._results import SAVES
 from flowseg.images import Image
 from flowseg.options import MaskOptions, SegmentOptions
@@ -47,7 +47,7 @@ class Job:
     out
         Folder of results.
     save
-        Which results: "labels", "rle", "table", "flows".
+        Which results, some of `SAVES`.
     rle_order
         "row" (Sartorius) or "column" (Data Science Bowl 2018).
     axes, plane
@@ -67,12 +67,10 @@ class Job:
     max_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        wrong = [each for each in self.save if each not in SAVES]
-        if wrong or not self.save:
-            raise OptionError(f"save is {', '.join(self.save) or 'empty'}; wanted some of {', '.join(SAVES)}")
+        save = _results.checked(self.save)
         if self.rle_order not in ("row", "column"):
             raise OptionError(f"rle_order is {self.rle_order!r}; wanted row or column")
-        object.__setattr__(self, "save", tuple(each for each in SAVES if each in self.save))
+        object.__setattr__(self, "save", save)
 
 
 @dataclass
@@ -187,7 +185,7 @@ class _Run:
             found = self.model.segment(read.image, self.options)
             return _Found(found, read.digest, time.perf_counter() - begun)
         except _OF_ONE_IMAGE as error:
-            return _failed(item, error)
+            return line_of_failure(item.name, item.path, error)
 
     def _read_ahead(
         self, readers: ThreadPoolExecutor, items: Sequence[_Item]
@@ -247,7 +245,7 @@ class _Run:
         """Write the results of one image, then its line: a line stands only for files that are whole."""
         job, found = self.job, outcome.found
         line = {
-            **_line(item, found),
+            **line_of(item.name, item.path, found),
             "seconds": round(outcome.seconds, 4),
             "input": outcome.digest,
             "settings": self.settings,
@@ -255,10 +253,12 @@ class _Run:
         }
         try:
             self.ledger.begin(item.name)
-            _results.write(job.out, item.name, found, job.save, job.rle_order, self._masks(found))
+            source = os.path.abspath(item.path)
+            result = _results.Result(item.name, source, found, self._masks(found), job.rle_order)
+            _results.write(job.out, result, job.save)
             self.ledger.add(line)
         except _OF_ONE_IMAGE as error:
-            line = _failed(item, error)
+            line = line_of_failure(item.name, item.path, error)
         self.lines.put(item.place, line)
 
     def _masks(self, found: Segmentation) -> MaskOptions:
@@ -291,41 +291,22 @@ def _refuse_another_image(item: _Item, line: Line) -> None:
         )
 
 
-def _failed(item: _Item, error: BaseException) -> Line:
-    what = "out of memory: a smaller --tile takes less" if isinstance(error, MemoryError) else str(error)
-    return {"name": item.name, "path": str(item.path), "status": "failed", "error": what}
-
-
-def _line(item: _Item, found: Segmentation) -> Line:
-    masks = found.masks
-    return {
-        "name": item.name,
-        "path": str(item.path),
-        "source": os.path.abspath(item.path),
-        "status": "done",
-        "instances": int(found.labels.max(initial=0)),
-        "shape": list(found.labels.shape),
-        "diameter": round(found.diameter, 3),
-        "channels": found.channels,
-        "removed": {
-            "too_large": masks.too_large,
-            "inconsistent": masks.inconsistent,
-            "too_small": masks.too_small,
-        },
-        "notes": found.notes,
-    }
-
-
 def _write_tables(job: Job, summary: Summary) -> None:
     """Put the tables together, of all images that have results; a run that was stopped leaves that to the next."""
     if summary.stopped:
         return
     ids = last_parts([line["name"] for line in summary.lines])
-    names = [line["name"] for line in summary.lines if line["status"] != "failed"]
-    if "rle" in job.save:
-        _results.write_submission(job.out, {name: ids[name] for name in names}, job.rle_order)
-    if "table" in job.save:
-        _results.write_measurements(job.out, names)
+    kept = [
+        _results.Kept(line["name"], ids[line["name"]], _file_name(line))
+        for line in summary.lines
+        if line["status"] != "failed"
+    ]
+    _results.write_tables(job.out, kept, job.save, job.rle_order)
+
+
+def _file_name(line: Line) -> str:
+    """Return the name of an image file below the folder that all images share."""
+    return (Path(line["name"]).parent / Path(line["path"]).name).as_posix()
 
 
 def _write_record(model: Model, job: Job, options: SegmentOptions, summary: Summary) -> None:

@@ -1,12 +1,14 @@
 """What is known of each image: lines kept from earlier runs, and lines of this one, told in order."""
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from flowseg import files
+from flowseg.segment import Segmentation
 
 Line = dict[str, Any]
 
@@ -77,3 +79,30 @@ class InOrder:
             while self._next in self._early:
                 self._next += 1
                 self._tell(self._early.pop(self._next - 1))
+
+
+def line_of(name: str, path: Path, found: Segmentation) -> Line:
+    """Return the line of an image that is done."""
+    masks = found.masks
+    return {
+        "name": name,
+        "path": str(path),
+        "source": os.path.abspath(path),
+        "status": "done",
+        "instances": int(found.labels.max(initial=0)),
+        "shape": list(found.labels.shape),
+        "diameter": round(found.diameter, 3),
+        "channels": found.channels,
+        "removed": {
+            "too_large": masks.too_large,
+            "inconsistent": masks.inconsistent,
+            "too_small": masks.too_small,
+        },
+        "notes": found.notes,
+    }
+
+
+def line_of_failure(name: str, path: Path, error: BaseException) -> Line:
+    """Return the line of an image that could not be done."""
+    what = "out of memory: a smaller --tile takes less" if isinstance(error, MemoryError) else str(error)
+    return {"name": name, "path": str(path), "status": "failed", "error": what}

@@ -1,75 +1,237 @@
-"""Results of one image as files, and tables put together from the parts of all images."""
+"""Results of one image as files, and tables put together from the parts of all images.
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+`OUTPUTS` is the one list of what there is.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
-from flowseg import files, rle
-from flowseg.exports import flows_file, label_tiff, tables
+from flowseg import files, instances, measure, rle
+from flowseg.errors import InputError, OptionError
+from flowseg.exports import (
+    coco_json,
+    flows_file,
+    geojson,
+    label_tiff,
+    outline_text,
+    overlay,
+    parquet,
+    roi_zip,
+    seg_npy,
+    tables,
+)
 from flowseg.options import MaskOptions
 from flowseg.segment import Segmentation
 
-_PARTS = ".parts"
-_ENDINGS = {
-    "labels": "{}_labels.tif",
-    "flows": "{}_flows.npz",
-    "rle": f"{_PARTS}/{{}}.rle.csv",
-    "table": f"{_PARTS}/{{}}.table.csv",
-}
-SAVES = ("labels", "rle", "table", "flows")
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What was found in one image, and what encoders share.
+
+    Attributes
+    ----------
+    name
+        Of the results.
+    source
+        Path of the image, or "" where it is not known.
+    found, masks
+        The segmentation, and the thresholds of its instances.
+    order
+        Of run-length encodings.
+    """
+
+    name: str
+    source: str
+    found: Segmentation
+    masks: MaskOptions
+    order: rle.Order
+
+    @cached_property
+    def table(self) -> dict[str, measure.Column]:
+        """Measurements, a row an instance."""
+        return self.found.to_table()
+
+    @cached_property
+    def instances(self) -> instances.LabelInstances:
+        """The instances and their labels."""
+        return instances.from_labels(self.found.labels)
+
+
+class Kept(NamedTuple):
+    """One image in a table of all: the name of its results, what tables call it, the name of its file."""
+
+    name: str
+    image_id: str
+    file_name: str
+
+
+class Output(NamedTuple):
+    """One kind of result.
+
+    Attributes
+    ----------
+    ending
+        The file of an image, below the folder of results; parts of tables lie in ``.parts``.
+    encode
+        From what was found to what the file holds.
+    table
+        The table of all images that parts make, or "".
+    join
+        Puts the table together: (path of the part of an image, images, order of run-length encodings).
+    check
+        Raises where a library is missing.
+    """
+
+    ending: str
+    encode: Callable[[Result], bytes]
+    table: str = ""
+    join: "Callable[[Parts, rle.Order], Iterator[bytes]] | None" = None
+    check: Callable[[], None] = lambda: None
+
+
+class Parts:
+    """The parts of a table: what each image left."""
+
+    def __init__(self, out: Path, ending: str, images: Sequence[Kept]) -> None:
+        self.images = images
+        self._out, self._ending = out, ending
+
+    def path(self, image: Kept) -> Path:
+        """Return the file of an image's part."""
+        return self._out / self._ending.format(image.name)
+
+    def __iter__(self) -> Iterator[tuple[Kept, bytes]]:
+        return ((image, self.path(image).read_bytes()) for image in self.images)
 
 
 def names_of_files(name: str, save: Sequence[str]) -> dict[str, str]:
     """Return the files of one image, below the folder of results: {kind of result: name}."""
-    return {kind: _ENDINGS[kind].format(name) for kind in SAVES if kind in save}
+    return {kind: OUTPUTS[kind].ending.format(name) for kind in SAVES if kind in save}
 
 
-def write(out: Path, name: str, found: Segmentation, save: Sequence[str], order: rle.Order, masks: MaskOptions) -> None:
+def checked(save: Sequence[str], known: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Return kinds of results in their own order, each once; refuse what is not known or lacks a library."""
+    known = SAVES if known is None else known
+    wrong = [each for each in save if each not in known]
+    if wrong or not save:
+        raise OptionError(f"save is {', '.join(save) or 'empty'}; wanted some of {', '.join(known)}")
+    for kind in save:
+        OUTPUTS[kind].check()
+    return tuple(kind for kind in known if kind in save)
+
+
+def write(out: Path, result: Result, save: Sequence[str]) -> None:
     """Write what is wanted of one image, each file whole."""
-    for kind, relative in names_of_files(name, save).items():
+    for kind, relative in names_of_files(result.name, save).items():
         path = out / relative
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_whole(path, _encode(kind, found, order, masks))
+        files.write_whole(path, OUTPUTS[kind].encode(result))
 
 
-def _encode(kind: str, found: Segmentation, order: rle.Order, masks: MaskOptions) -> bytes:
-    if kind == "labels":
-        return label_tiff.encode(found.labels)
-    if kind == "flows":
-        about = {"diameter": found.diameter, "channels": found.channels, "masks": asdict(masks)}
-        return flows_file.encode(found.flows, found.cellprob, about)
-    if kind == "rle":
-        return tables.rle_texts(found.labels, order).encode()
-    return tables.measurements(found.to_table()).encode()
+def write_tables(out: Path, images: Sequence[Kept], save: Sequence[str], order: rle.Order) -> None:
+    """Put the tables together from the parts of images."""
+    for kind in SAVES:
+        output = OUTPUTS[kind]
+        if kind in save and output.join is not None:
+            files.write_whole(out / output.table, output.join(Parts(out, output.ending, images), order))
 
 
-def write_submission(out: Path, ids: dict[str, str], order: rle.Order) -> None:
-    """Put ``submission.csv`` together from the parts of images; ``ids`` holds what each is called in it."""
+def _flows(result: Result) -> bytes:
+    found = result.found
+    about = {
+        "diameter": found.diameter,
+        "channels": found.channels,
+        "source": result.source,
+        "masks": asdict(result.masks),
+    }
+    return flows_file.encode(found.flows, found.cellprob, about)
 
-    def pieces() -> Iterator[bytes]:
-        yield tables.rle_header(order).encode()
-        for name, image_id in ids.items():
-            yield tables.with_image(image_id, _part(out, name, "rle").splitlines()).encode()
 
-    files.write_whole(out / "submission.csv", pieces())
+def _coco(result: Result) -> bytes:
+    found, values = result.instances
+    made = coco_json.annotations(found, values, result.table["mean_probability"])
+    return coco_json.encode(coco_json.Part(Path(result.source).name, found.shape, made))
 
 
-def write_measurements(out: Path, names: Sequence[str]) -> None:
-    """Put ``measurements.csv`` together from the parts of images, which may have different numbers of channels."""
+def _seg(result: Result) -> bytes:
+    found = result.found
+    return seg_npy.encode(
+        found.labels,
+        filename=result.source,
+        diameter=found.diameter,
+        flows=found.flows,
+        cellprob=found.cellprob,
+    )
 
-    def header_of(name: str) -> list[str]:
-        with (out / _ENDINGS["table"].format(name)).open() as file:
+
+def _overlay(result: Result) -> bytes:
+    if result.found.planes is None:
+        raise InputError(f"{result.name} was segmented without its image at hand: there is nothing to draw on")
+    return overlay.encode(result.found.planes, result.found.labels)
+
+
+def _geojson(result: Result) -> bytes:
+    return geojson.encode(*result.instances, result.table, name=result.name)
+
+
+def _join_rle(parts: Parts, order: rle.Order) -> Iterator[bytes]:
+    yield tables.rle_header(order).encode()
+    for image, part in parts:
+        yield tables.with_image(image.image_id, part.decode().splitlines()).encode()
+
+
+def _join_measurements(parts: Parts, order: rle.Order) -> Iterator[bytes]:
+    """Join tables of images that may have different numbers of channels."""
+
+    def header_of(image: Kept) -> list[str]:
+        with parts.path(image).open() as file:
             return file.readline().rstrip("\n").split(",")
 
-    columns = tables.united(header_of(name) for name in names)
-
-    def pieces() -> Iterator[bytes]:
-        yield tables.measurement_header(columns).encode()
-        for name in names:
-            yield tables.with_image(name, tables.in_columns(_part(out, name, "table"), columns)).encode()
-
-    files.write_whole(out / "measurements.csv", pieces())
+    columns = tables.united(map(header_of, parts.images))
+    yield tables.measurement_header(columns).encode()
+    for image, part in parts:
+        yield tables.with_image(image.name, tables.in_columns(part.decode(), columns)).encode()
 
 
-def _part(out: Path, name: str, kind: str) -> str:
-    return (out / _ENDINGS[kind].format(name)).read_text()
+def _join_coco(parts: Parts, order: rle.Order) -> Iterator[bytes]:
+    return coco_json.document(coco_json.decode(part)._replace(file_name=image.file_name) for image, part in parts)
+
+
+def _join_parquet(parts: Parts, order: rle.Order) -> Iterator[bytes]:
+    columns = tables.united(parquet.columns_of(part) for _, part in parts)
+    return parquet.joined(((image.name, part) for image, part in parts), columns)
+
+
+OUTPUTS: Mapping[str, Output] = {
+    "labels": Output("{}_labels.tif", lambda result: label_tiff.encode(result.found.labels)),
+    "rle": Output(
+        ".parts/{}.rle.csv",
+        lambda result: tables.rle_texts(result.found.labels, result.order).encode(),
+        "submission.csv",
+        _join_rle,
+    ),
+    "table": Output(
+        ".parts/{}.table.csv",
+        lambda result: tables.measurements(result.table).encode(),
+        "measurements.csv",
+        _join_measurements,
+    ),
+    "flows": Output("{}_flows.npz", _flows),
+    "coco": Output(".parts/{}.coco.json", _coco, "annotations.json", _join_coco),
+    "rois": Output("{}_rois.zip", lambda result: roi_zip.encode(*result.instances)),
+    "geojson": Output("{}.geojson", _geojson),
+    "seg": Output("{}_seg.npy", _seg),
+    "outlines": Output("{}_cp_outlines.txt", lambda result: outline_text.encode(result.found.labels).encode()),
+    "overlay": Output("{}_overlay.png", _overlay),
+    "parquet": Output(
+        ".parts/{}.parquet",
+        lambda result: parquet.encode(result.table),
+        "measurements.parquet",
+        _join_parquet,
+        parquet.require,
+    ),
+}
+SAVES = tuple(OUTPUTS)

@@ -241,7 +241,7 @@ def test_a_record_that_cannot_be_written_is_told_beside_what_was_done(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(_results, "write_submission", full)
+    monkeypatch.setattr(_results, "write_tables", full)
     summary = run(
         FakeModel(),  # type: ignore[arg-type]
         [save(tmp_path / "in" / "a.tif", 2)],

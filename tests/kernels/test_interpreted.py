@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowseg import dynamics, flows, labels, metrics, overlaps, rle
+from flowseg import boundaries, dynamics, flows, labels, metrics, overlaps, rle
 from flowseg.instances import Instances
 from flowseg.options import OverlapOptions
 from tests.shapes import logits, solid_cells
@@ -36,6 +36,7 @@ def results() -> dict[str, np.ndarray]:
         "decoded": rle.decode_labels(rle.encode_labels(cells).values(), cells.shape),
         "coco": np.array([mask["counts"] for mask in rle.labels_to_coco(cells).values()]),
         "from coco": rle.coco_to_instances(rle.labels_to_coco(cells).values()).to_labels(),
+        "boundaries": boundaries.trace(instances).points,
         "intersections": found.intersection,
         "runs": metrics.overlaps(instances, cells).intersection,
         "resolved": overlaps.resolve_overlaps(instances, OverlapOptions(fill_holes=True)).labels,

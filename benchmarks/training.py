@@ -1,0 +1,176 @@
+"""Time training beside cellpose 3.1.1.2 `train_seg`, all included, in one run; adds a table to RESULTS.md.
+
+    python benchmarks/training.py --data path/to/dsb2018 [--device cuda]
+
+Both train the full network from nothing on the same images, batches of 8 crops of 224 x 224 pixels. Reading images and
+(for Cellpose) computing flows come before the clock starts: what is timed is a step, crops and augmentation included.
+With --quality CROPS both are trained on the same 85 % for as many crops, and scored on the other 15 %.
+"""
+
+import argparse
+import datetime
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from flowseg import __version__, metrics, threads
+from flowseg.dataset import CropOptions, Crops
+from flowseg.network import Network
+from flowseg.options import ModelConfig
+from flowseg.sources.collection import Item
+from flowseg.sources.data_sets import open_collection
+from flowseg.training import Asked, Split, TrainOptions, held_out, train
+from flowseg.training.step import Stepper
+from flowseg.training.validation import THRESHOLDS, median_diameter
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+MARK = "## Training"
+BATCH, SIDE = 8, 224
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--quality", type=int, metavar="CROPS")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    items = list(open_collection(options.data))
+    rows = speed_rows(items[:64], options.device, options.steps)
+    if options.quality:
+        rows += quality_rows(held_out(items, 0.15, 0), options.device, options.quality)
+    for row in rows:
+        print(row, flush=True)
+    kept = RESULTS.read_text() if RESULTS.exists() else "# Measured\n"
+    before, _, after = kept.partition(f"{MARK}\n")
+    rest = after[after.index("\n## ") :] if "\n## " in after else "\n"
+    RESULTS.write_text(f"{before.rstrip()}\n\n{page(rows, options.device)}{rest}")
+
+
+def speed_rows(items: list[Item], device: str, steps: int) -> list[str]:
+    theirs = peer_seconds(items, device, steps)
+    rows = []
+    for precision in ("fp32", "auto"):
+        ours = our_seconds(items, device, precision, steps)
+        name = precision if precision != "auto" else "defaults"
+        rows.append(f"| a step, {name} | {ours:.3f} s | {theirs:.3f} s | {theirs / ours:.1f}x |")
+    return rows
+
+
+def our_seconds(items: list[Item], device: str, precision: str, steps: int) -> float:
+    torch.manual_seed(0)
+    crops = Crops(items, ModelConfig(), CropOptions(size=SIDE, cache_bytes=1 << 32))
+    for index in range(len(items)):
+        crops.diameter(index)
+    stepper = Stepper(Network(), TrainOptions(device=device, precision=precision, batch_size=BATCH), steps)
+    numbers = [range(start * BATCH, (start + 1) * BATCH) for start in range(steps + 2)]
+    batches = crops.batches(numbers, threads.count())
+    for _ in range(2):
+        stepper.step(next(batches))
+    started = time.perf_counter()
+    for batch in batches:
+        stepper.step(batch)
+    return (time.perf_counter() - started) / steps
+
+
+def arrays(items: list[Item]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for item in items:
+        image, instances = item.sample()
+        yield image.pixels.mean(axis=0).astype(np.float32), instances.to_labels()
+
+
+def peer_seconds(items: list[Item], device: str, steps: int) -> float:
+    """Time Cellpose's own steps: of two trainings, the longer less the shorter, so that what comes before cancels."""
+    images, masks = map(list, zip(*arrays(items), strict=True))
+
+    def took(count: int) -> float:
+        network = peer_network(device)
+        started = time.perf_counter()
+        peer_train(network, images, masks, count * BATCH, 1)
+        return time.perf_counter() - started
+
+    took(1)
+    short, long = took(1), took(1 + steps)
+    return (long - short) / steps
+
+
+def peer_network(device: str) -> object:
+    from cellpose.models import CellposeModel
+
+    return CellposeModel(gpu=device != "cpu", device=torch.device(device), pretrained_model=None)
+
+
+def peer_train(model: object, images: list, masks: list, crops: int, epochs: int) -> None:
+    """Train a Cellpose network on so many crops an epoch."""
+    from cellpose import train as peer
+
+    with tempfile.TemporaryDirectory() as folder:
+        peer.train_seg(
+            model.net, train_data=images, train_labels=masks, channels=[0, 0], batch_size=BATCH, n_epochs=epochs,
+            nimg_per_epoch=crops, min_train_masks=1, save_path=folder, bsize=SIDE,
+        )  # fmt: skip
+
+
+def quality_rows(split: Split, device: str, crops: int) -> list[str]:
+    theirs = peer_score(split, device, crops)
+    rows = []
+    for name, settings in (
+        ("Cellpose's learning rate and weight decay", {"lr": 0.005, "weight_decay": 1e-5}),
+        ("defaults", {}),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            options = TrainOptions(crops=crops, device=device, reports=1, **settings)
+            done = train(Split(split.train, []), Path(folder) / "run", options, Asked())
+            ours = our_score(done.model, split)
+        rows.append(f"| mean AP after {crops:,} crops, {name} | {ours:.4f} | {theirs:.4f} | {ours - theirs:+.4f} |")
+    return rows
+
+
+def our_score(model: Path, split: Split) -> float:
+    from flowseg.segment import load_model
+
+    loaded = load_model(str(model))
+    aps = []
+    for item in split.validation:
+        image, truth = item.sample()
+        found = loaded.segment(image, diameter=median_diameter(truth))
+        aps.append(metrics.average_precision(truth, found.labels, THRESHOLDS).ap.mean())
+    return float(np.mean(aps))
+
+
+def peer_score(split: Split, device: str, crops: int) -> float:
+    model = peer_network(device)
+    images, masks = map(list, zip(*arrays(split.train), strict=True))
+    epochs = max(1, crops // len(images))
+    peer_train(model, images, masks, crops // epochs, epochs)
+    aps = []
+    for item, (image, _) in zip(split.validation, arrays(split.validation), strict=True):
+        truth = item.instances()
+        found = model.eval(image, channels=[0, 0], diameter=median_diameter(truth))[0]
+        aps.append(metrics.average_precision(truth, np.asarray(found, np.int32), THRESHOLDS).ap.mean())
+    return float(np.mean(aps))
+
+
+def page(rows: list[str], device: str) -> str:
+    cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line)
+    where = torch.cuda.get_device_name() if device.startswith("cuda") else f"{cpu.split(':')[1].strip()}, CPU"
+    body = "\n".join(rows)
+    return f"""{MARK}
+
+`benchmarks/training.py`, flowseg {__version__} beside cellpose 3.1.1.2 `train_seg`, {datetime.date.today()}, {where},
+{threads.count()} cores. The full network, batches of {BATCH} crops of {SIDE} x {SIDE} pixels of the Data Science Bowl.
+
+| what | flowseg | cellpose | ratio or gain |
+|---|---|---|---|
+{body}
+"""
+
+
+if __name__ == "__main__":
+    main()

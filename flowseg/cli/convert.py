@@ -1,0 +1,113 @@
+"""``flowseg convert``: instances from any format to any other."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+_PATH = click.Path(exists=True, path_type=Path)
+
+
+@click.command("convert")
+@click.argument("source", metavar="IN", type=_PATH)
+@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--to", default="", help="What to make (see below); without it, what the ending of OUT says.")
+@click.option("--order", type=click.Choice(["row", "column"]), default="row", show_default=True, help="Of Kaggle CSV.")
+@click.option("--polygons", is_flag=True, help="COCO with polygons instead of run lengths.")
+@click.option(
+    "--contested-to",
+    type=click.Choice(["smaller", "larger", "first", "last"]),
+    default="smaller",
+    show_default=True,
+    help="Which instance gets a pixel that several claim, in formats that cannot hold both.",
+)
+@click.option("--copy-images", is_flag=True, help="Put the images beside what is made of them.")
+@click.option("--format", "format_", help="What IN is; without it, recognised.")
+@click.option("--images", type=_PATH, help="Folder of the images of IN, where they are not beside it.")
+@click.option("--masks", type=_PATH, help="Folder of the label images of IN, where they are not beside the images.")
+@click.option("--mask-suffix", help="What follows the name of an image in that of its label image: _masks.")
+@click.option("--in-order", type=click.Choice(["row", "column"]), help="Of run lengths in IN; without it, recognised.")
+@click.option("--skip-problems", is_flag=True, help="Convert what can be read, and list what cannot.")
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+@click.option("--quiet", is_flag=True, help="Print errors alone.")
+def command(source: Path, out: Path, quiet: bool, skip_problems: bool, **settings: Any) -> None:
+    """Convert instances from any format that flowseg reads to any that it writes.
+
+    Instances that overlap stay whole where the format can hold them; label images cannot, and how many pixels were
+    contested is told.
+
+    \b
+    Examples:
+      flowseg convert train.csv annotations.json --images train
+      flowseg convert stage1_train labels --to labels --copy-images
+      flowseg convert annotations.json submission.csv --order column
+      flowseg convert labels rois --to rois                             for Fiji
+
+    \b
+    What --to makes:
+      kaggle    OUT.csv                 a row an instance, run lengths; keeps columns such as cell_type
+      coco      OUT.json                COCO with run lengths, or --polygons
+      labels    OUT/<name>_labels.tif   label images
+      masks     OUT/<name>/masks/*.png  one PNG an instance
+      rois      OUT/<name>_rois.zip     ImageJ and Fiji
+      geojson   OUT/<name>.geojson      QuPath, with measurements
+      seg       OUT/<name>_seg.npy      Cellpose
+      outlines  OUT/<name>_cp_outlines.txt
+      overlay   OUT/<name>_overlay.png  outlines on the images
+      table     OUT.csv                 measurements; parquet: the same as OUT.parquet
+    """
+    from flowseg.convert import Conversion, convert
+    from flowseg.options import OverlapOptions
+    from flowseg.sources.data_sets import open_collection
+
+    conversion = Conversion(
+        out,
+        settings["to"],
+        settings["order"],
+        "polygons" if settings["polygons"] else "rle",
+        OverlapOptions(contested_to=settings["contested_to"]),
+        settings["copy_images"],
+        settings["overwrite"],
+    )
+    collection = open_collection(
+        source,
+        settings["format_"],
+        masks=settings["masks"],
+        mask_suffix=settings["mask_suffix"],
+        images=settings["images"],
+        order=settings["in_order"],
+    )
+    if skip_problems:
+        for problem in collection.problems:
+            click.echo(f"left out: {problem}", err=True)
+    else:
+        collection.require_sound()
+    try:
+        with _bar(len(collection), quiet) as step:
+            told = convert(collection, conversion, step)
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    if not quiet:
+        _tell(told, conversion)
+
+
+def _tell(told: Any, conversion: Any) -> None:
+    """Say what was made, and what overlaps cost."""
+    contested = [one for one in told if one.contested]
+    count = sum(one.instances for one in told)
+    click.echo(f"{count} instances of {len(told)} images to {conversion.out} ({conversion.to})")
+    if contested:
+        click.echo(
+            f"{sum(one.contested for one in contested)} pixels in {len(contested)} images were claimed by several "
+            f"instances and went to the {conversion.overlap.contested_to} one; "
+            f"{sum(one.gone for one in contested)} instances were left with none",
+            err=True,
+        )
+
+
+def _bar(total: int, quiet: bool) -> Any:
+    from flowseg.cli._progress import late_bar
+
+    return late_bar("converting", total, quiet)

@@ -1,0 +1,213 @@
+"""Instances of a data set to another format: any collection in, files whole or not at all out.
+
+Formats that hold overlapping instances keep them. Label images cannot (``labels``, ``seg``, ``outlines``, ``overlay``),
+and what was contested is told.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from flowseg import files, rle
+from flowseg.convert._entry import Entry
+from flowseg.convert._formats import BY_ENDING, FORMATS, Entries, Format, Style
+from flowseg.errors import InputError, OptionError
+from flowseg.exports import coco_json
+from flowseg.options import OverlapOptions
+from flowseg.sources.collection import Collection
+
+__all__ = ["FORMATS", "Conversion", "Converted", "convert"]
+
+_WRITERS = 8  # files of one image on their way to the disk, which is waited for
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion is to make.
+
+    Attributes
+    ----------
+    out
+        A file; or a folder, for formats of a file an image.
+    to
+        A name of `FORMATS`; "": by the ending of ``out``.
+    order
+        Of run-length encodings: "row" (Sartorius) or "column" (Data Science Bowl 2018).
+    form
+        Of COCO masks: "rle" or "polygons".
+    overlap
+        How label images settle pixels that several instances claim.
+    copy_images
+        Put copies of the images beside what is made of them.
+    overwrite
+        Replace files that are there.
+    """
+
+    out: Path
+    to: str = ""
+    order: rle.Order = "row"
+    form: coco_json.Form = "rle"
+    overlap: OverlapOptions = field(default_factory=OverlapOptions)
+    copy_images: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "to", self.to or _format_of(self.out))
+        if self.to not in FORMATS:
+            raise OptionError(f"to is {self.to!r}; wanted one of {', '.join(FORMATS)}")
+        if self.order not in ("row", "column"):
+            raise OptionError(f"order is {self.order!r}; wanted row or column")
+        if self.form not in ("rle", "polygons"):
+            raise OptionError(f"form is {self.form!r}; wanted rle or polygons")
+        if self.copy_images and self.is_one_file:
+            raise OptionError(f"{self.out} is one file: images are copied into a folder of a file an image")
+
+    @property
+    def format(self) -> Format:
+        """What is made."""
+        return FORMATS[self.to]
+
+    @property
+    def is_one_file(self) -> bool:
+        """Whether ``out`` is a file: of all images, or of the one image that there must then be."""
+        ending = Path(f"x{self.format.ending}").suffix
+        named = bool(ending) and self.out.suffix.lower() == ending and not self.out.is_dir()
+        return self.format.whole is not None or named
+
+
+class Converted(NamedTuple):
+    """What became of an image.
+
+    Attributes
+    ----------
+    name
+        Its name in the collection.
+    instances
+        How many it has.
+    contested
+        Pixels that several instances claimed and one got; 0 in formats that hold overlaps.
+    gone
+        Instances of which others got every pixel.
+    """
+
+    name: str
+    instances: int
+    contested: int
+    gone: int
+
+
+def convert(
+    collection: Collection, conversion: Conversion, tell: Callable[[Converted], None] = lambda one: None
+) -> list[Converted]:
+    """Write all images of a collection.
+
+    Parameters
+    ----------
+    collection
+        Of any source; its problems are not looked at.
+    conversion
+        What to make.
+    tell
+        Called after each image.
+
+    Raises
+    ------
+    InputError
+        There is nothing to write, a file is there already or is being read, or an image lacks what the format needs.
+    """
+    if not collection.items:
+        raise InputError(f"{collection.root} has no image with instances")
+    entries = [Entry(item, conversion.overlap) for item in collection]
+    _check_targets(collection, entries, conversion)
+    told: list[Converted] = []
+
+    def finished(entry: Entry) -> None:
+        told.append(Converted(entry.name, len(entry.instances), *entry.contested()))
+        entry.forget()
+        tell(told[-1])
+
+    whole = conversion.format.whole
+    if whole is not None:
+        conversion.out.parent.mkdir(parents=True, exist_ok=True)
+        files.write_whole(conversion.out, whole(Entries(entries, finished), Style(conversion.order, conversion.form)))
+        return told
+    for entry in Entries(entries, finished):
+        _write_one(entry, conversion)
+    return told
+
+
+def _format_of(out: Path) -> str:
+    """Return the format that the ending of a name stands for."""
+    ending = out.suffix.lower()
+    if ending in BY_ENDING and not out.is_dir():
+        return BY_ENDING[ending]
+    known = ", ".join(f"{ending} ({to})" for ending, to in BY_ENDING.items())
+    raise OptionError(
+        f"the name {out} does not say what to make: end it in {known}; or say which with --to: {', '.join(FORMATS)}"
+    )
+
+
+def _check_targets(collection: Collection, entries: Sequence[Entry], conversion: Conversion) -> None:
+    """Refuse to replace what is there, unless asked, and what is read, always."""
+    if conversion.is_one_file:
+        if conversion.format.whole is None and len(entries) > 1:
+            raise InputError(
+                f"{conversion.out} is one file and {collection.root} has {len(entries)} images: "
+                f"name a folder, with --to {conversion.to}"
+            )
+        targets = [conversion.out]
+    else:
+        if conversion.out.exists() and not conversion.out.is_dir():
+            raise InputError(f"{conversion.out} is a file; wanted a folder")
+        targets = [conversion.out / f"{entry.name}{conversion.format.ending}" for entry in entries]
+        targets += [conversion.out / _copy_of(entry, conversion.to) for entry in entries if conversion.copy_images]
+    read = {path.resolve() for path in (collection.root, *(entry.item.path for entry in entries)) if path is not None}
+    for target in targets:
+        if target.resolve() in read:
+            raise InputError(f"{target} would be replaced while it is read: choose another name or folder")
+        if target.exists() and not conversion.overwrite:
+            raise InputError(f"{target} is there already: choose another name, or replace it with --overwrite")
+
+
+def _write_one(entry: Entry, conversion: Conversion) -> None:
+    """Write the files of one image, each whole."""
+    each, out = conversion.format.each, conversion.out
+    assert each is not None
+
+    def write(made: tuple[str, bytes]) -> Path:
+        path = out if conversion.is_one_file else out / f"{entry.name}{made[0]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_whole(path, made[1])
+        return path
+
+    with ThreadPoolExecutor(_WRITERS) as writers:
+        written = set(writers.map(write, each(entry)))
+    if conversion.to == "masks":
+        (out / entry.name / "masks").mkdir(parents=True, exist_ok=True)
+        _remove_older_masks(out / entry.name / "masks", written)
+    if conversion.copy_images:
+        _copy(entry, out / _copy_of(entry, conversion.to))
+
+
+def _remove_older_masks(folder: Path, written: set[Path]) -> None:
+    """Remove masks that an earlier conversion, of more instances, left in a folder that is replaced."""
+    for path in folder.glob("[0-9][0-9][0-9][0-9].png"):
+        if path not in written:
+            path.unlink()
+
+
+def _copy_of(entry: Entry, to: str) -> str:
+    """Return where the copy of an image goes, below the folder: where those who read the format look for it."""
+    if entry.item.path is None:
+        raise InputError(f"{entry.name} has no image to copy")
+    ending = entry.item.path.suffix
+    return f"{entry.name}/images/{Path(entry.name).name}{ending}" if to == "masks" else f"{entry.name}{ending}"
+
+
+def _copy(entry: Entry, target: Path) -> None:
+    assert entry.item.path is not None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with entry.item.path.open("rb") as file:
+        files.write_whole(target, iter(lambda: file.read(1 << 20), b""))

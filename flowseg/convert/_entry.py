@@ -1,0 +1,109 @@
+"""One image on its way from a collection to files."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flowseg import arrays, measure, overlaps
+from flowseg.arrays import Labels
+from flowseg.errors import InputError
+from flowseg.instances import Instances
+from flowseg.options import OverlapOptions
+from flowseg.sources.collection import Item
+
+Table = dict[str, measure.Column]
+
+
+class Entry:
+    """What is read of an image and made of it once, and forgotten when it is written."""
+
+    def __init__(self, item: Item, overlap: OverlapOptions) -> None:
+        self.item, self._overlap = item, overlap
+        path = PurePosixPath(item.name)
+        if not item.name or path.is_absolute() or ".." in path.parts:
+            raise InputError(f"an image is called {item.name!r}; wanted a name that stays in the folder of results")
+
+    @property
+    def name(self) -> str:
+        """Name in the collection."""
+        return self.item.name
+
+    @property
+    def file_name(self) -> str:
+        """Name of the image file, or the name in the collection where there is none."""
+        return (Path(self.name).parent / self.item.path.name).as_posix() if self.item.path else self.name
+
+    @cached_property
+    def instances(self) -> Instances:
+        """The instances, as they are."""
+        return self.item.instances()
+
+    @cached_property
+    def resolved(self) -> overlaps.Resolved:
+        """One label image of the instances, and what that changed."""
+        return overlaps.resolve_overlaps(self.instances, self._overlap)
+
+    @property
+    def labels(self) -> Labels:
+        """One label image of the instances."""
+        return self.resolved.labels
+
+    @cached_property
+    def planes(self) -> npt.NDArray[Any]:
+        """The pixels of the image, (C, H, W); of the shape of the instances."""
+        image = self.item.image()
+        arrays.check_same_shape(self.instances.shape, image.shape, f"the masks of {self.name} and its image")
+        return image.pixels
+
+    @cached_property
+    def table(self) -> Table:
+        """Measurements of the instances that have pixels, each whole; with intensities where there is an image."""
+        return _measured(self.instances, self.planes if self.item.path else None)
+
+    def contested(self) -> tuple[int, int]:
+        """Return how many pixels one of several instances got, and how many instances were left with none."""
+        if "resolved" not in self.__dict__:
+            return 0, 0
+        account = self.resolved.account
+        covered = np.count_nonzero(self.instances.areas()[list(account.hidden)])
+        return account.contested_pixels, int(covered)
+
+    def forget(self) -> None:
+        """Let go of what was read and made."""
+        for kept in ("instances", "resolved", "planes", "table"):
+            self.__dict__.pop(kept, None)
+
+
+def _measured(found: Instances, planes: npt.NDArray[Any] | None) -> Table:
+    """Measure each instance whole: those that overlap in label images of their own."""
+    parts = [measure.measure(layer, planes) for layer in _layers(found)]
+    order = np.argsort(np.concatenate([part["label"] for part in parts]), kind="stable")
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
+
+
+def _layers(found: Instances) -> Iterator[Labels]:
+    """Yield label images that hold all instances (k as k + 1), each in one of them, whole; at least one image."""
+    left = list(range(len(found)))
+    while True:
+        layer, later = np.zeros(found.shape, np.int32), []
+        flat = layer.ravel()
+        for index in left:
+            pixels = _pixels(found, index)
+            if flat[pixels].any():
+                later.append(index)
+            else:
+                flat[pixels] = index + 1
+        yield layer
+        if not later:
+            return
+        left = later
+
+
+def _pixels(found: Instances, index: int) -> npt.NDArray[np.int64]:
+    own = slice(found.offsets[index], found.offsets[index + 1])
+    lengths = found.lengths[own]
+    return np.repeat(found.starts[own] - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())

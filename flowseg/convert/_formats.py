@@ -1,0 +1,146 @@
+"""What a collection can be converted to: the one list of formats, and how each is made."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from flowseg import rle
+from flowseg.convert._entry import Entry, Table
+from flowseg.exports import (
+    coco_json,
+    geojson,
+    kaggle_csv,
+    label_tiff,
+    mask_png,
+    outline_text,
+    overlay,
+    parquet,
+    roi_zip,
+    seg_npy,
+    tables,
+)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How formats that leave a choice are written; see `flowseg.convert.Conversion`."""
+
+    order: rle.Order = "row"
+    form: coco_json.Form = "rle"
+
+
+class Entries:
+    """All images in order, one at a time; each is finished when the next is asked for."""
+
+    def __init__(self, entries: Sequence[Entry], finished: Callable[[Entry], None]) -> None:
+        self.all, self._finished = entries, finished
+
+    def __iter__(self) -> Iterator[Entry]:
+        for entry in self.all:
+            yield entry
+            self._finished(entry)
+
+
+class Format(NamedTuple):
+    """One format.
+
+    Attributes
+    ----------
+    ending
+        Of the name of the one file; or of the file of an image, after its name.
+    whole
+        Makes one file of all images, piece by piece; or
+    each
+        makes the files of one image: (what follows its name, bytes).
+    """
+
+    ending: str
+    whole: Callable[[Entries, Style], Iterator[bytes]] | None = None
+    each: Callable[[Entry], Iterator[tuple[str, bytes]]] | None = None
+
+
+def _kaggle(entries: Entries, style: Style) -> Iterator[bytes]:
+    columns = list(dict.fromkeys(name for entry in entries.all for name in entry.item.columns))
+    parts = (kaggle_csv.Part(entry.name, entry.instances, entry.item.columns) for entry in entries)
+    return kaggle_csv.document(parts, columns, style.order)
+
+
+def _coco(entries: Entries, style: Style) -> Iterator[bytes]:
+    def part(entry: Entry) -> coco_json.Part:
+        made = coco_json.annotations(entry.instances, scores=entry.item.scores, form=style.form)
+        return coco_json.Part(entry.file_name, entry.instances.shape, made, entry.item.columns)
+
+    return coco_json.document(map(part, entries))
+
+
+def _table(entries: Entries, style: Style) -> Iterator[bytes]:
+    made, columns = _all_tables(entries)
+    yield tables.measurement_header(columns).encode()
+    for name, table in made.items():
+        yield tables.with_image(name, tables.in_columns(tables.measurements(table), columns)).encode()
+
+
+def _parquet(entries: Entries, style: Style) -> Iterator[bytes]:
+    parquet.require()
+    made, columns = _all_tables(entries)
+    return parquet.joined(((name, parquet.encode(table)) for name, table in made.items()), columns)
+
+
+def _all_tables(entries: Entries) -> tuple[dict[str, Table], list[str]]:
+    """Measure all images, whose columns are known only then."""
+    made = {entry.name: entry.table for entry in entries}
+    return made, tables.united([list(table) for table in made.values()])
+
+
+def _masks(entry: Entry) -> Iterator[tuple[str, bytes]]:
+    for index in np.flatnonzero(entry.instances.areas()).tolist():  # a file without pixels is none to those who read
+        yield f"/masks/{index + 1:04}.png", mask_png.encode(entry.instances.mask(index))
+
+
+def _geojson(entry: Entry) -> bytes:
+    there = entry.instances.areas() > 0
+    table: dict[str, np.typing.NDArray[np.generic]] = dict(entry.table)
+    if not there.all():  # the table leaves out what has no pixels
+        places = np.maximum(np.cumsum(there) - 1, 0)
+        table = {name: column[places] for name, column in table.items()} if there.any() else {}
+    return geojson.encode(entry.instances, table=table, name=entry.name)
+
+
+def _seg(entry: Entry) -> bytes:
+    path = entry.item.path
+    return seg_npy.encode(entry.labels, filename="" if path is None else str(path.absolute()))
+
+
+def _one(ending: str, encode: Callable[[Entry], bytes]) -> Format:
+    """Return a format of one file an image."""
+    return Format(ending, each=lambda entry: iter([(ending, encode(entry))]))
+
+
+FORMATS: Mapping[str, Format] = {
+    "kaggle": Format(".csv", whole=_kaggle),
+    "coco": Format(".json", whole=_coco),
+    "labels": _one("_labels.tif", lambda entry: label_tiff.encode(entry.labels)),
+    "masks": Format("/masks", each=_masks),
+    "rois": _one("_rois.zip", lambda entry: roi_zip.encode(entry.instances)),
+    "geojson": _one(".geojson", _geojson),
+    "seg": _one("_seg.npy", _seg),
+    "outlines": _one("_cp_outlines.txt", lambda entry: outline_text.encode(entry.labels).encode()),
+    "overlay": _one("_overlay.png", lambda entry: overlay.encode(entry.planes, entry.labels)),
+    "table": Format(".csv", whole=_table),
+    "parquet": Format(".parquet", whole=_parquet),
+}
+
+#: What the ending of a name stands for, where nothing else is said.
+BY_ENDING: Mapping[str, str] = {
+    ".csv": "kaggle",
+    ".json": "coco",
+    ".geojson": "geojson",
+    ".zip": "rois",
+    ".tif": "labels",
+    ".npy": "seg",
+    ".txt": "outlines",
+    ".png": "overlay",
+    ".parquet": "parquet",
+}

@@ -1,0 +1,89 @@
+"""Results made again from flows that a run kept, with other thresholds and without the network."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from flowseg import rle
+from flowseg.dynamics import find_masks
+from flowseg.errors import FlowsegError, InputError
+from flowseg.exports import flows_file
+from flowseg.folder import STATE, _results
+from flowseg.folder._names import last_parts, named
+from flowseg.folder._record import Line, line_of, line_of_failure
+from flowseg.folder._results import Kept, Result
+from flowseg.options import MaskOptions
+from flowseg.segment import Segmentation
+
+#: What can be made without the images: all but flows, which are there, and pictures.
+SAVES = tuple(kind for kind in _results.SAVES if kind not in ("flows", "overlay"))
+
+
+def remake(
+    paths: Sequence[Path],
+    out: Path,
+    save: Sequence[str] = ("labels",),
+    rle_order: rle.Order = "row",
+    thresholds: Mapping[str, float | int] | None = None,
+    tell: Callable[[Line], None] = lambda line: None,
+) -> list[Line]:
+    """Make results from files of flows; thresholds that are not given are those of the run that kept them.
+
+    Parameters
+    ----------
+    paths
+        Files that ``--save flows`` wrote.
+    out
+        Folder of results, not that of a run.
+    save
+        Some of `SAVES`.
+    rle_order
+        Of run-length encodings, "row" or "column".
+    thresholds
+        By name of a field of `flowseg.options.MaskOptions`.
+    tell
+        Called with the line of each file, in order.
+
+    Returns
+    -------
+    list
+        The lines; a file that cannot be used has one with the status "failed", and the rest goes on.
+    """
+    if (out / STATE).exists():
+        raise InputError(f"{out} holds the results of flowseg segment: choose another folder")
+    save = _results.checked(save, SAVES)
+    lines, files_of_images = [], {}
+    for name, path in named(paths, drop="_flows").items():
+        try:
+            result = _remade(name, path, rle_order, thresholds or {})
+            _results.write(out, result, save)
+            files_of_images[name] = _file_name(result)
+            lines.append(line_of(name, path, result.found))
+        except (FlowsegError, OSError) as error:
+            lines.append(line_of_failure(name, path, error))
+        tell(lines[-1])
+    ids = last_parts([line["name"] for line in lines])
+    kept = [Kept(name, ids[name], file_name) for name, file_name in files_of_images.items()]
+    if kept:
+        _results.write_tables(out, kept, save, rle_order)
+    return lines
+
+
+def _remade(name: str, path: Path, order: rle.Order, thresholds: Mapping[str, float | int]) -> Result:
+    kept = flows_file.read(path)
+    masks: MaskOptions = kept.masks(thresholds)
+    found = find_masks(kept.flows, kept.cellprob, masks)
+    diameter = kept.about.get("diameter")
+    segmentation = Segmentation(
+        found.labels,
+        kept.flows,
+        kept.cellprob,
+        float(diameter) if isinstance(diameter, int | float) else 30.0,
+        found,
+        str(kept.about.get("channels", "")),
+    )
+    return Result(name, str(kept.about.get("source", "")), segmentation, masks, order)
+
+
+def _file_name(result: Result) -> str:
+    """Return the name of the image below the folder of all images, or that of its results where it is not known."""
+    return (Path(result.name).parent / (Path(result.source).name or Path(result.name).name)).as_posix()

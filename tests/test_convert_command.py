@@ -1,0 +1,112 @@
+"""``flowseg convert``: options to a conversion, what it says, problems first."""
+
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tifffile
+from click.testing import CliRunner, Result
+
+from flowseg import cli
+from flowseg.cli import _progress
+from flowseg.convert import FORMATS
+from flowseg.sources.collection import Collection
+from tests.convert.collections import masks_of, overlapping, read_coco
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.main, ["convert", *map(str, arguments)])
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Open a collection made by hand in place of what is named; keep how it was asked for."""
+    asked: dict[str, Any] = {"collection": overlapping(tmp_path)}
+
+    def open_collection(path: Path, format: str | None = None, **options: Any) -> Collection:  # noqa: A002
+        asked.update(path=path, format=format, **options)
+        return asked["collection"]  # type: ignore[no-any-return]
+
+    module = types.ModuleType("flowseg.sources.data_sets")
+    module.open_collection = open_collection  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "flowseg.sources.data_sets", module)
+    return asked
+
+
+def test_what_is_asked_for_is_opened_and_made(tmp_path: Path, opened: dict[str, Any]) -> None:
+    source = tmp_path / "images"
+    result = run(
+        source, tmp_path / "x.json", "--polygons", "--format", "kaggle", "--images", source, "--in-order", "row"
+    )
+    assert result.exit_code == 0, result.output
+    assert result.output == f"6 instances of 3 images to {tmp_path}/x.json (coco)\n"
+    assert {key: opened[key] for key in ("path", "format", "images", "masks", "mask_suffix", "order")} == {
+        "path": source,
+        "format": "kaggle",
+        "images": source,
+        "masks": None,
+        "mask_suffix": None,
+        "order": "row",
+    }
+    text = (tmp_path / "x.json").read_text()
+    assert masks_of(read_coco(text)).keys() == masks_of(opened["collection"]).keys()
+    assert '"segmentation": [[' in text
+
+
+def test_what_was_contested_is_told(tmp_path: Path, opened: dict[str, Any]) -> None:
+    result = run(tmp_path, tmp_path / "out", "--to", "labels", "--contested-to", "first")
+    assert result.exit_code == 0, result.output
+    depth = sum(mask.astype(int) for mask in masks_of(opened["collection"])["a"])
+    assert f"{(depth > 1).sum()} pixels in 1 images were claimed by several instances and went to the first one" in (
+        result.output
+    )
+    first = masks_of(opened["collection"])["a"][0]
+    assert (tifffile.imread(tmp_path / "out/a_labels.tif")[first] == 1).all()
+    assert run(tmp_path, tmp_path / "out", "--to", "labels", "--overwrite", "--quiet").output == ""
+
+
+def test_problems_come_first_unless_they_are_to_be_skipped(tmp_path: Path, opened: dict[str, Any]) -> None:
+    good = opened["collection"]
+    opened["collection"] = Collection(good.root, good.format, good.items, ("x.png has no masks",))
+    result = run(tmp_path, tmp_path / "x.csv")
+    assert result.exit_code == 1
+    assert "1 problem:\n  - x.png has no masks" in result.output
+    assert not (tmp_path / "x.csv").exists()
+    result = run(tmp_path, tmp_path / "x.csv", "--skip-problems")
+    assert result.exit_code == 0
+    assert "left out: x.png has no masks" in result.output
+
+
+def test_errors_are_plain(tmp_path: Path, opened: dict[str, Any]) -> None:
+    assert run(tmp_path, tmp_path / "nothing").output.startswith("Error: the name ")
+    assert "one of kaggle, coco" in run(tmp_path, tmp_path / "x", "--to", "omero").output
+
+
+def test_help_names_every_format() -> None:
+    text = run("--help").output
+    for to in FORMATS:
+        assert f"  {to} " in text or f"{to}:" in text
+
+
+def test_progress_is_shown_only_where_there_is_something_to_wait_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with _progress.late_bar("working", 3) as step:
+        step(None)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(_progress, "PATIENCE", -1.0)
+    with _progress.late_bar("working", 3) as step:
+        step(None)
+    assert capsys.readouterr().err == "working: 1 of 3\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with _progress.late_bar("working", 3) as step:
+        step(None)
+        step(None)
+    assert "2/3" in capsys.readouterr().err
+    with _progress.late_bar("working", 3, quiet=True) as step:
+        step(None)
+    assert capsys.readouterr().err == ""
