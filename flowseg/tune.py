@@ -9,7 +9,7 @@ good, and of those what is nearest the defaults is taken; for a group, what is n
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from flowseg.arrays import Floats
 from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
 from flowseg.kernels import regions
-from flowseg.options import MaskOptions, Thresholds
+from flowseg.options import MaskOptions, ModelConfig, Thresholds
 
 Doubles = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -108,6 +108,10 @@ class Tuned:
         best = self.overall.thresholds
         return {name: one.thresholds for name, one in self.groups.items() if one.thresholds != best}
 
+    def applied_to(self, config: ModelConfig) -> ModelConfig:
+        """Return a model's config with what was chosen, overall and for groups."""
+        return replace(config, **asdict(self.overall.thresholds), group_thresholds=self.group_thresholds)
+
 
 def tune(
     predictions: Iterable[Predicted],
@@ -191,39 +195,40 @@ def _scores(one: Predicted, grid: _Grid, defaults: MaskOptions) -> Doubles:
 
 
 def _filter_scores(found: dynamics.Candidates, truth: Instances, tries: list[tuple[float, int]]) -> Doubles:
-    """Return the mean AP of candidates after each pair of filters, scoring each set of instances once."""
+    """Return the mean AP of candidates after each pair of filters.
+
+    Holes are filled once. Only those with other candidates in them are filled anew for each set of such holes, for
+    what is in the image then depends on which instances are kept.
+    """
     passing = np.stack([found.passing(flow, size) for flow, size in tries])
-    sets, which = np.unique(passing, axis=0, return_inverse=True)
-    which = which.reshape(-1)
+    least = np.array([max(size, 1) for _, size in tries])[:, None]
     filled = _filled(found)
-    overlaps = metrics.overlaps(truth, filled.image)
-    mean_ap: Doubles = _mean_ap(overlaps, sets[:, overlaps.pred_labels])[which]
-    # Where a hole holds other instances, what is in the image depends on what is kept: the long way, once a set.
-    intricate: Flags = np.asarray(sets[:, filled.intricate].any(axis=1), bool)
-    done: dict[tuple[int, int], float] = {}
-    for number in np.flatnonzero(intricate[which]):
-        flow, size = tries[number]
-        key = (int(which[number]), size)  # holes that swallow others leave some with fewer pixels than the least
-        if key not in done:
-            own = metrics.overlaps(truth, found.masks(flow, size).labels)
-            done[key] = float(metrics.precision_of(own, IOU).ap.mean())
-        mean_ap[number] = done[key]
-    return mean_ap
+    nests, which = np.unique(passing[:, filled.nests], axis=0, return_inverse=True)
+    scores = np.zeros(len(tries))
+    for number, kept_nests in enumerate(nests):
+        rows = np.flatnonzero(which.reshape(-1) == number)
+        image = filled.image.copy()
+        for label in filled.nests[kept_nests]:
+            regions.fill_holes(image, int(label), found.boxes[label])
+        overlaps = metrics.overlaps(truth, image)
+        kept = passing[np.ix_(rows, overlaps.pred_labels)] & (overlaps.pred_areas >= least[rows])
+        scores[rows] = _mean_ap(overlaps, kept)
+    return scores
 
 
 class _Filled(NamedTuple):
-    """Candidates with their holes filled, and those (by position in the labels) whose holes hold other candidates."""
+    """Candidates with their holes filled, but for the ``nests``: labels whose holes hold other candidates."""
 
     image: npt.NDArray[np.int32]
-    intricate: npt.NDArray[np.int64]
+    nests: npt.NDArray[np.int64]
 
 
 def _filled(found: dynamics.Candidates) -> _Filled:
-    """Fill the holes of all fitting candidates: an instance by itself if there is but background in them."""
+    """Fill the holes that hold nothing but background; that changes no other candidate."""
     counts = np.where(found.fitting, found.areas, 0)
     holed = np.zeros(len(counts), bool)
     regions.find_holes(found.image, found.boxes, counts, 1, len(counts), holed)
-    image, intricate = found.image.copy(), []
+    image, nests = found.image.copy(), []
     for label in np.flatnonzero(holed):
         y0, x0, y1, x1 = found.boxes[label]
         before = image[y0:y1, x0:x1].copy()
@@ -231,8 +236,8 @@ def _filled(found: dynamics.Candidates) -> _Filled:
         written = image[y0:y1, x0:x1] != before
         if before[written].any():
             image[y0:y1, x0:x1] = before
-            intricate.append(int(label))
-    return _Filled(image, np.array(intricate, np.int64))
+            nests.append(int(label))
+    return _Filled(image, np.array(nests, np.int64))
 
 
 def _mean_ap(overlaps: metrics.Overlaps, kept: Flags) -> Doubles:
@@ -245,7 +250,9 @@ def _mean_ap(overlaps: metrics.Overlaps, kept: Flags) -> Doubles:
         matched = kept[:, pred].astype(np.int64) @ (iou[:, None] >= IOU).astype(np.int64)
     else:
         near = metrics.Overlaps(*overlaps[:4], truth, pred, overlaps.intersection[good])
-        matched = np.array([[metrics.most_matches(near, row[pred] & (iou >= t)) for t in IOU] for row in kept])
+        rows, which = np.unique(kept, axis=0, return_inverse=True)
+        counts = np.array([[metrics.most_matches(near, row[pred] & (iou >= limit)) for limit in IOU] for row in rows])
+        matched = counts[which.reshape(-1)]
     union = whole - matched
     return np.asarray(np.where(union > 0, matched / np.maximum(union, 1), 1.0).mean(axis=1))
 

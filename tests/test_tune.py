@@ -13,7 +13,7 @@ from flowseg import masks_to_flows, metrics
 from flowseg.dynamics import find_candidates, find_masks
 from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
-from flowseg.options import MaskOptions, Thresholds
+from flowseg.options import MaskOptions, ModelConfig, Thresholds
 from flowseg.tune import Predicted, Tuned, tune
 from tests.shapes import label_images, logits, solid_cells
 
@@ -106,14 +106,14 @@ def test_truth_may_overlap() -> None:
         assert row.score == pytest.approx(slow(one, row.thresholds, OPTIONS), abs=1e-12)
 
 
-def test_the_nested_case_takes_the_long_way() -> None:
+def test_the_nested_case_is_one() -> None:
     """Otherwise the tests above show less than they seem to."""
     from flowseg.tune import _filled
 
     one = noisy(nested(), 3, 0.0)
     found = find_candidates(one.flows, one.cellprob, OPTIONS)
     filled = _filled(found)
-    assert len(filled.intricate) == 1
+    assert len(filled.nests) == 1
     assert ((filled.image > 0) & (found.image == 0)).sum() > 20
 
 
@@ -160,6 +160,10 @@ def test_groups_have_their_own_where_they_gain() -> None:
     assert chosen.groups["shy"].images == 3
     own = {name for name, one in chosen.groups.items() if one.thresholds != chosen.overall.thresholds}
     assert set(chosen.group_thresholds) == own != set()
+    config = chosen.applied_to(ModelConfig(name="mine"))
+    assert (config.name, config.thresholds) == ("mine", chosen.overall.thresholds)
+    for name, one in chosen.groups.items():
+        assert config.for_group(name).thresholds == one.thresholds
     for row in chosen.table:
         mean = (4 * row.by_group["plain"] + 3 * row.by_group["shy"]) / 7
         assert row.score == pytest.approx(mean)

@@ -78,7 +78,9 @@ def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
 
     images = settings["images"]
     truths = data_sets.open_collection(truth, settings["truth_format"], images=images, order=settings["truth_order"])
-    if images is None and pred.suffix.lower() == ".csv":  # a submission does not say how large its images are
+    if pred.is_dir():
+        images = None  # label images say their size themselves, and some images may be without
+    elif images is None:  # a submission does not say how large its images are
         folders = {item.path.parent for item in truths if item.path is not None}
         images = folders.pop() if len(folders) == 1 else None
     predictions = data_sets.open_collection(pred, settings["format_"], images=images, order=settings["order"])
@@ -197,8 +199,8 @@ def _many_table(title: str, rows: Any, name: str, count: str) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column(title, no_wrap=True, overflow="ellipsis", max_width=22)
+    table = Table(box=box.SIMPLE_HEAD, padding=0)
+    table.add_column(title, no_wrap=True, overflow="ellipsis", max_width=14 if count == "images" else 22)
     first = {"images": ("images", "true", "found"), "truths": ("true", "found")}[count]
     for heading in (*first, "mAP", "AP50", "AP75", "F1", "PQ", "split", "merged"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -122,7 +122,7 @@ def match_names(predictions: Collection, truths: Collection, missing: str = "err
             "images are matched by name, and some are on one side alone:"
             + _listed(f"in the truth {truths.root}, without a prediction", no_prediction)
             + _listed(f"in the predictions {predictions.root}, without truth", no_truth)
-            + '\nleave them out with missing="skip", or count what is missing as empty with missing="empty"'
+            + '\nleave them out with missing="skip" (--missing skip), or count them as empty with missing="empty"'
         )
     names = sorted(set(first) | set(second)) if missing == "empty" else sorted(set(first) & set(second))
     if not names:

@@ -14,7 +14,7 @@ from flowseg.evaluate.errors import find_errors
 from flowseg.instances import Instances
 from flowseg.plots import Colours
 
-_SMALLEST = 900  # small images are enlarged so that their longer side has about so many pixels
+_SIDE = 1600  # small images are enlarged so that their longer side has about so many pixels
 _LINE = 22  # height of a line of text in pixels
 
 
@@ -27,9 +27,9 @@ class _Kind(NamedTuple):
 
 
 # Drawn in this order, so that errors lie on top. Told apart in brightness and width too, not by hue alone.
-TRUE = _Kind("true", plots.TRUTH, True)
-FOUND = _Kind("found", plots.FOUND, False)
-SPLIT = _Kind("split", (64, 255, 64), True)
+TRUE = _Kind("true, no error", plots.TRUTH, True)
+FOUND = _Kind("found, no error", plots.FOUND, False)
+SPLIT = _Kind("split", (0, 230, 80), True)
 MERGED = _Kind("merged", (90, 120, 255), True)
 MISSED = _Kind("missed", (255, 48, 32), True)
 SPURIOUS = _Kind("spurious", (255, 80, 255), True)
@@ -81,7 +81,7 @@ def _canvas(pair: Pair, shape: tuple[int, int], axes: str | None) -> tuple[Colou
         if image.shape != shape:
             raise InputError(f"{image.name} has the shape {image.shape}; wanted {shape}, as the truth of {pair.name}")
         picture = plots.grey(image.pixels)
-    factor = max(1, _SMALLEST // max(*shape, 1))
+    factor = max(1, round(_SIDE / max(*shape, 1)))
     return np.ascontiguousarray(picture.repeat(factor, axis=0).repeat(factor, axis=1)), factor
 
 

@@ -1,0 +1,152 @@
+"""The command that scores predictions."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from flowseg import metrics, rle
+from flowseg.cli import main
+from tests.shapes import solid_cells
+
+COUNT = 4
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Truth in two folders, the same as a Kaggle table, and predictions that get worse from image to image."""
+    for folder in ("truth/images", "truth/masks", "pred"):
+        (tmp_path / folder).mkdir(parents=True)
+    rows, codes = [], []
+    for number in range(COUNT):
+        labels = solid_cells(70, 16, seed=number)
+        found = np.roll(labels, number, axis=1)
+        Image.fromarray((labels % 200 + 50).astype(np.uint8)).save(tmp_path / f"truth/images/im{number}.png")
+        Image.fromarray(labels.astype(np.uint8)).save(tmp_path / f"truth/masks/im{number}.png")
+        Image.fromarray(found.astype(np.uint8)).save(tmp_path / f"pred/im{number}_labels.png")
+        kind = "round" if number % 2 else "long"
+        rows += [(f"im{number}", text, 70, 70, kind) for text in rle.encode_labels(labels).values()]
+        codes += [(f"im{number}", text) for text in rle.encode_labels(found).values()]
+    write(tmp_path / "train.csv", ("id", "annotation", "width", "height", "cell_type"), rows)
+    write(tmp_path / "submission.csv", ("id", "predicted"), codes)
+    return tmp_path
+
+
+def write(path: Path, header: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
+
+
+def test_the_tables_fit_80_columns(data: Path) -> None:
+    result = run(data / "submission.csv", data / "train.csv", "--images", data / "truth/images", "--by", "cell_type")
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("4 images, ")
+    for word in ("mAP", "panoptic quality", "Kaggle", "round", "long", "worst images", "im3"):
+        assert word in result.output, word
+    assert "…" not in result.output
+
+
+def test_large_numbers_and_long_names_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    from flowseg.cli import evaluate as command
+    from flowseg.evaluate import records
+
+    image = records.ImageScore("a" * 40, "g" * 40, 99999, 99999, *[(1,) * 10] * 4, 1.0, 1.0, 1.0, 1.0, 9999, 9999)
+    names = ("f1", "pq", "kaggle_map", "pooled_map", "pooled_f1", "pooled_pq", "map", "ap50", "ap75")
+    means = dict.fromkeys(names, 1.0)
+    group = records.Summary(
+        group="g" * 40, images=9999, truths=999999, predicted=999999, splits=99999, merges=99999,
+        ap=(1.0,) * 10, pooled_ap=(1.0,) * 10, intervals={"map": (0.0, 1.0)}, **means,
+    )  # fmt: skip
+    command._show(records.Scores(group, {"g" * 40: group}, (image,)), 5)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    for word in ("merged", "split", "999999", "99999", "g…", "a…"):
+        assert word in shown, word
+
+
+def test_json_holds_the_scores_and_nothing_else_is_printed(data: Path) -> None:
+    result = run(data / "pred", data / "truth", "--json", "--resamples", 50)
+    assert result.exit_code == 0, result.output
+    scores = json.loads(result.output)
+    truths = [solid_cells(70, 16, seed=number) for number in range(COUNT)]
+    preds = [np.roll(labels, number, axis=1) for number, labels in enumerate(truths)]
+    assert scores["overall"]["kaggle_map"] == pytest.approx(metrics.kaggle_map(truths, preds))
+    assert [image["name"] for image in scores["images"]] == ["im3", "im2", "im1", "im0"]
+    assert set(scores["overall"]["intervals"]) >= {"map", "pq", "f1"}
+    assert scores == json.loads(run(data / "pred", data / "truth", "--json", "--resamples", 50).output)
+
+
+def test_any_two_kinds_score_the_same(data: Path) -> None:
+    pairs = [("pred", "truth"), ("submission.csv", "truth"), ("pred", "train.csv")]
+    results = [json.loads(run(data / pred, data / truth, "--json").output)["overall"] for pred, truth in pairs]
+    assert results[0] == results[1] == results[2]
+
+
+def test_a_row_for_each_image(data: Path) -> None:
+    result = run(data / "pred", data / "truth", "--csv", data / "new/scores.csv")
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader((data / "new/scores.csv").read_text().splitlines()))
+    assert [row["name"] for row in rows] == ["im3", "im2", "im1", "im0"]
+    assert (rows[-1]["map"], rows[-1]["ap_0.95"], rows[-1]["fn_0.50"]) == ("1.0", "1.0", "0")
+    assert int(rows[0]["tp_0.75"]) + int(rows[0]["fn_0.75"]) == int(rows[0]["truths"])
+
+
+def test_pictures_of_the_worst(data: Path) -> None:
+    result = run(data / "pred", data / "truth", "--worst", 2, "--overlays", data / "worst")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (data / "worst").iterdir()) == ["1_im3.png", "2_im2.png"]
+    with Image.open(data / "worst/1_im3.png") as picture:
+        assert picture.size[0] >= 1400
+    assert "2 pictures of the worst images" in " ".join(result.output.split())
+
+
+def test_missing_images(data: Path) -> None:
+    (data / "pred/im2_labels.png").unlink()
+    refused = run(data / "pred", data / "truth")
+    assert refused.exit_code == 1
+    assert "without a prediction (1): im2" in refused.output
+    assert "--missing skip" in refused.output
+    skipped = run(data / "pred", data / "truth", "--missing", "skip")
+    assert "1 images have no prediction: im2" in skipped.output
+    assert "3 images, " in skipped.output
+    empty = json.loads(run(data / "pred", data / "truth", "--missing", "empty", "--json").output)
+    assert {image["name"]: image["predicted"] for image in empty["images"]}["im2"] == 0
+
+
+def test_predictions_that_overlap(data: Path) -> None:
+    with (data / "submission.csv").open("a") as file:
+        file.write("im1,1 4000\n")
+    refused = run(data / "submission.csv", data / "truth")
+    assert refused.exit_code == 1
+    assert "overlap in 1 of 4 images" in refused.output
+    assert "im1: instances" in refused.output
+    assert run(data / "submission.csv", data / "truth", "--allow-overlap").exit_code == 0
+
+
+def test_problems_of_a_side_are_told(data: Path) -> None:
+    (data / "truth/masks/im0.png").unlink()
+    refused = run(data / "pred", data / "truth")
+    assert refused.exit_code == 1
+    assert "im0.png has no masks" in refused.output
+    allowed = run(data / "pred", data / "truth", "--missing", "skip")
+    assert allowed.exit_code == 0
+    assert "left out: " in allowed.output
+
+
+def test_what_is_not_there(data: Path) -> None:
+    result = run(data / "nowhere", data / "truth")
+    assert result.exit_code == 1
+    assert "nowhere does not exist" in result.output
+    result = run(data / "pred", data / "truth", "--by", "kind")
+    assert result.exit_code == 1
+    assert "no column 'kind'" in result.output
