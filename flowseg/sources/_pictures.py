@@ -89,6 +89,16 @@ def decode(file: Path) -> Array:
             return np.asarray(picture).astype(dtype, copy=False)
 
 
+def palette_numbers(file: Path) -> Array | None:
+    """Return, (H, W), the numbers of a file's pixels in its palette; None where it has no palette."""
+    with _reported(file), file.open("rb") as stream:
+        if _png16.probe(stream):
+            return None
+        stream.seek(0)
+        with _opened(stream) as picture:
+            return np.array(picture) if picture.mode == "P" else None
+
+
 @contextmanager
 def _reported(file: Path) -> Iterator[None]:
     try:

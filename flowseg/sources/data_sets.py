@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from flowseg.errors import InputError, OptionError
 from flowseg.rle import Order
-from flowseg.sources import kaggle_table, label_pairs, mask_folders
+from flowseg.sources import coco_json, kaggle_table, label_pairs, mask_folders, seg_npy
 from flowseg.sources.collection import Collection
 
 
@@ -23,25 +23,35 @@ class _Kind(NamedTuple):
     """One way to store a data set."""
 
     about: str
-    recognises: Callable[[Path], bool]
+    recognised: Callable[[Path], str]  # what was seen of it, or ""
     read: Callable[[Path, _How], Collection]
 
 
 KINDS: dict[str, _Kind] = {
     "kaggle": _Kind(
         "a CSV of run-length encodings (id, annotation; ImageId, EncodedPixels; id, predicted), with its images",
-        kaggle_table.recognises,
+        kaggle_table.recognised,
         lambda path, how: kaggle_table.read(path, images=how.images, order=how.order),
     ),
     "folders": _Kind(
         "a folder an image: <id>/images/<id>.png and <id>/masks/*.png, one mask a file",
-        mask_folders.recognises,
+        mask_folders.recognised,
         lambda path, how: mask_folders.read(path),
     ),
     "pairs": _Kind(
         "images and label images: x.tif and x_masks.tif, or folders images/ and masks/",
-        label_pairs.recognises,
+        label_pairs.recognised,
         lambda path, how: label_pairs.read(path, masks=how.masks, suffix=how.suffix, images=how.images),
+    ),
+    "coco": _Kind(
+        "a COCO JSON, with its images",
+        coco_json.recognised,
+        lambda path, how: coco_json.read(path, images=how.images),
+    ),
+    "cellpose": _Kind(
+        "Cellpose's x_seg.npy beside x.tif",
+        seg_npy.recognised,
+        lambda path, how: seg_npy.read(path, images=how.images),
     ),
 }
 
@@ -64,11 +74,18 @@ def open_collection(
     format
         A name of `KINDS`; None: recognised.
     masks, images
-        Folders of label images and of images, where they are not where they usually are.
+        Folders of label images and of images, where they are not where they usually are; for a list of COCO results,
+        ``images`` is the COCO file that names the images.
     mask_suffix
         End of the names of label images.
     order
         Of run-length encodings: "row" or "column".
+
+    Returns
+    -------
+    Collection
+        Items have no image file (``path`` None) where no image is there at all: label images alone, or a table or
+        COCO file that says how large its images are.
 
     Raises
     ------
@@ -80,24 +97,37 @@ def open_collection(
     >>> open_collection("cells")                                       # doctest: +SKIP
     Collection(root=PosixPath('cells'), format='pairs', ...)
     """
-    place, how = Path(path), _How(masks, mask_suffix, images, order)
+    place = Path(path)
+    how = _How(_path(masks), mask_suffix, _path(images), order)
     if not place.exists():
         raise InputError(f"{place} does not exist")
     if format is not None and format not in KINDS:
         raise OptionError(f"format is {format!r}; wanted one of {', '.join(KINDS)}")
-    return KINDS[format or _recognised(place, how)].read(place, how)
+    try:
+        return KINDS[format or _recognised(place, how)].read(place, how)
+    except OSError as error:
+        raise InputError(f"{error.filename or place} cannot be read: {error.strerror or error}") from error
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 def _recognised(path: Path, how: _How) -> str:
+    if how.suffix == seg_npy.ENDING:
+        return "cellpose"
     if how.masks is not None or how.suffix is not None:
         return "pairs"
-    found = [name for name, kind in KINDS.items() if kind.recognises(path)]
+    found = {name: what for name, kind in KINDS.items() if (what := kind.recognised(path))}
+    if len(found) > 1 and "kaggle" in found and kaggle_table.is_submission(path):
+        del found["kaggle"]  # a run writes it beside what it found
     if len(found) == 1:
-        return found[0]
+        return next(iter(found))
     known = "".join(f"\n  {name}: {kind.about}" for name, kind in KINDS.items())
     if not found:
         raise InputError(f"{path} is no data set that is known{_seen(path)}; wanted one of{known}")
-    raise InputError(f"{path} could be {' or '.join(found)}: say which with --format; they are{known}")
+    seen = "; ".join(f"{name}: {what}" for name, what in found.items())
+    raise InputError(f"{path} could be {' or '.join(found)}: say which with --format ({seen}); they are{known}")
 
 
 def _seen(path: Path) -> str:

@@ -1,213 +1,316 @@
-"""Kaggle's tables: a row an instance, run-length encoded, beside a folder of images.
+"""Kaggle's CSV files, one row an instance: Sartorius (row-major), DSB 2018 (column-major), and submissions.
 
-Sartorius has ``id, annotation, width, height`` and more, runs along rows; the Data Science Bowl ``ImageId,
-EncodedPixels``, runs down columns; a submission ``id, predicted``.
+Rows are decoded once, when the file is opened, so that all that cannot be read is told at once; what is kept is runs.
 """
 
-import csv
-import io
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from flowseg import rle
-from flowseg.errors import InputError
+from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
-from flowseg.sources import _files, image_files
+from flowseg.rle import Order
+from flowseg.sources import _csv
+from flowseg.sources._gather import Gathered, files_in, folders_in, held, told, told_shape, unsafe
+from flowseg.sources._search import EXTENSIONS
 from flowseg.sources.collection import Collection, Item
 
+Shape = tuple[int, int]
+
 _IDS = ("id", "imageid", "image_id")
-_CODES: dict[str, rle.Order] = {"annotation": "row", "predicted": "row", "encodedpixels": "column", "rle": "row"}
-_FOLDERS = ("", "train", "stage1_train", "images", "test", "stage1_test")
-_MOST_FIELD = 1 << 27  # characters in one cell of the table
+#: Columns that hold encodings, and how pixels are counted under that name.
+_TEXTS: Mapping[str, Order] = {
+    "annotation": "row",
+    "predicted": "row",
+    "encodedpixels": "column",
+    "rle": "row",
+}
+_NOTHING = ("", "nan")  # an image without instances has one row without text
+_SIDE = re.compile(r"(\d{1,9})(\.0+)?")  # pandas writes whole numbers so where some are missing
+_NOT_OF_THE_IMAGE = ("height", "width")
 
 
-class _Columns(NamedTuple):
-    """Where in a row its parts are."""
+class Layout(NamedTuple):
+    """Which columns of a file hold what; -1 where there is none."""
 
+    names: tuple[str, ...]
     id: int
-    code: int
-    width: int | None
-    height: int | None
-    others: dict[str, int]
-    order: rle.Order
+    text: int
+    height: int
+    width: int
+
+    @property
+    def order(self) -> Order:
+        """How pixels are counted, as the name of the column tells."""
+        return _TEXTS[self.names[self.text]]
+
+    @property
+    def submission(self) -> bool:
+        """Whether it holds predictions, as the name of the column tells."""
+        return self.names[self.text] == "predicted"
 
 
-class _Rows(NamedTuple):
-    """The rows of one image."""
+@dataclass
+class _Rows:
+    """The rows of one image while the file is read."""
 
-    codes: list[str]
-    lines: list[int]
-    sizes: set[tuple[int, int]]
-    about: dict[str, str]
-
-
-def recognises(path: Path) -> bool:
-    """Tell whether a file is such a table, or a folder has exactly one."""
-    return _table(path) is not None
+    shape: Shape | None = None
+    sound: bool = True
+    texts: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
 
 
-def read(path: Path, *, images: Path | None = None, order: rle.Order | None = None) -> Collection:
-    """Read a table; the texts are kept as they are, and decoded an image at a time when asked for.
+def layout(path: Path) -> Layout | None:
+    """Return the columns of a CSV file, None where it is not one of Kaggle's."""
+    names = _csv.header(path)
+    ids = [place for place, name in enumerate(names) if name in _IDS]
+    texts = [place for place, name in enumerate(names) if name in _TEXTS]
+    if len(ids) != 1 or len(texts) != 1:
+        return None
+    height, width = (names.index(side) if names.count(side) == 1 else -1 for side in _NOT_OF_THE_IMAGE)
+    return Layout(tuple(names), ids[0], texts[0], height, width)
+
+
+def recognised(path: Path) -> str:
+    """Say what a file, or a folder that has one or several, holds of this kind; empty where it is of another kind."""
+    if path.is_file():
+        return path.name if path.suffix.lower() == ".csv" and layout(path) is not None else ""
+    return told(table.name for table in tables(path))
+
+
+def tables(folder: Path) -> list[Path]:
+    """Return the tables of a folder; submissions where there are no others."""
+    found = {path: layout(path) for path in files_in(folder, (".csv",))}
+    known = {path: columns for path, columns in found.items() if columns is not None}
+    return [path for path, columns in known.items() if not columns.submission] or list(known)
+
+
+def is_submission(folder: Path) -> bool:
+    """Whether all that a folder has of this kind are predictions."""
+    found = tables(folder) if folder.is_dir() else []
+    return bool(found) and all(columns is not None and columns.submission for columns in map(layout, found))
+
+
+def read(path: Path, *, images: Path | None = None, order: Order | None = None) -> Collection:
+    """Read a table.
 
     Parameters
     ----------
     path
-        The table, or a folder with it.
+        The table, or a folder with one.
     images
-        Folder of the images; None: the table's own, or one beside it that is called train, images, ...
+        The folder of the images; None: the one called as the table, train, ..., beside it, or its own.
     order
-        How runs are counted; None: as the columns are named.
+        How pixels are counted; None: as the columns are named.
     """
-    table = _table(path)
-    if table is None:
-        raise InputError(f"{path} is not a table with an id and a run-length encoding: wanted columns {_wanted()}")
-    problems: list[str] = []
-    with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        rows = _rows(file)
-        columns = _columns(next(rows)[1], order)
-        assert columns is not None
-        found = _gathered(rows, columns, problems)
-    pictures = _Pictures(table, images)
-    items = [_item(name, found[name], columns.order, table, pictures, problems) for name in sorted(found)]
-    return Collection(path, "kaggle", tuple(item for item in items if item is not None), tuple(problems))
-
-
-def _wanted() -> str:
-    return f"{' or '.join(_IDS)}, and {' or '.join(_CODES)}"
-
-
-def _table(path: Path) -> Path | None:
+    if order not in (None, "row", "column"):
+        raise OptionError(f"order is {order!r}; wanted 'row' or 'column'")
     if path.is_dir():
-        tables = [file for file in sorted(path.glob("*.csv")) if _is_table(file)]
-        return tables[0] if len(tables) == 1 else None
-    return path if path.suffix.lower() == ".csv" and path.is_file() and _is_table(path) else None
+        found = tables(path)
+        if len(found) != 1:
+            what = f"several tables, {told(table.name for table in found)}: name" if found else "no table: wanted"
+            raise InputError(f"{path} has {what} one CSV file")
+        path = found[0]
+    return _collected(path, images, order)
 
 
-def _is_table(path: Path) -> bool:
-    try:
-        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            header = next(csv.reader(io.StringIO(file.readline(1 << 16))), [])
-    except (OSError, csv.Error):
-        return False
-    return _columns(header, None) is not None
+def _collected(path: Path, images: Path | None, order: Order | None) -> Collection:
+    columns = layout(path)
+    if columns is None:
+        names = ", ".join(_csv.header(path)) or "none"
+        raise InputError(
+            f"{path} has the columns {names[:200]}; wanted id and annotation (Sartorius), ImageId and EncodedPixels "
+            "(DSB 2018) or id and predicted (a submission)"
+        )
+    gathered = Gathered()
+    found = _read(path, columns, gathered)
+    pictures = _pictures(path, images, list(found), gathered)
+    unknown: list[str] = []
+    for name, rows in found.items():
+        _add(gathered, name, rows, pictures, order or columns.order, unknown)
+    if unknown:
+        gathered.problems.append(
+            f"{told(unknown)} {'have' if len(unknown) > 1 else 'has'} no image, and {path.name} does not say how large "
+            f"{'they are' if len(unknown) > 1 else 'it is'}: wanted --images FOLDER"
+        )
+    return gathered.collection(path, "kaggle")
 
 
-def _columns(header: list[str], order: rle.Order | None) -> _Columns | None:
-    names = {name.strip().lower(): place for place, name in reversed(list(enumerate(header)))}
-    key = next((names[name] for name in _IDS if name in names), None)
-    code = next((name for name in _CODES if name in names), None)
-    if key is None or code is None:
-        return None
-    used = {key, names[code], names.get("width"), names.get("height")}
-    others = {header[place].strip(): place for place in range(len(header)) if place not in used}
-    return _Columns(key, names[code], names.get("width"), names.get("height"), others, order or _CODES[code])
-
-
-def _rows(file: io.TextIOBase) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows and the lines that they end at; cells may be long, for this file alone."""
-    reader = csv.reader(file)
-    while True:
-        usual = csv.field_size_limit(_MOST_FIELD)
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            raise InputError(f"{getattr(file, 'name', 'the table')}, line {reader.line_num}: {error}") from error
-        finally:
-            csv.field_size_limit(usual)
-        if row is None:
-            return
-        yield reader.line_num, row
-
-
-def _gathered(rows: Iterator[tuple[int, list[str]]], columns: _Columns, problems: list[str]) -> dict[str, _Rows]:
-    """Sort rows by image; what cannot be is a problem."""
+def _read(path: Path, columns: Layout, gathered: Gathered) -> dict[str, _Rows]:
+    """Gather the rows of each image; note those that cannot be read."""
     found: dict[str, _Rows] = {}
-    for line, row in rows:
-        if not row:
+    refused: set[str] = set()
+    differing: dict[str, set[str]] = {}
+    for line, fields in _csv.rows(path):
+        problem = _problem_of_row(columns, fields)
+        if problem or fields is None:
+            gathered.problems.append(f"line {line}: {problem}")
             continue
-        fault = _fault(row, columns)
-        if fault:
-            problems.append(f"line {line}: {fault}")
+        name = _without_ending(fields[columns.id].strip())
+        wrong = unsafe(name)
+        if wrong:
+            if name not in refused:
+                refused.add(name)
+                gathered.problems.append(f"line {line}: the id {_short(name)} is refused: {wrong}")
             continue
-        name = row[columns.id].strip()
-        if name not in found:
-            about = {key: row[place] for key, place in columns.others.items() if place < len(row)}
-            found[name] = _Rows([], [], set(), about)
-        one = found[name]
-        size = _size(row, columns)
-        if size:
-            one.sizes.add(size)
-        if row[columns.code].strip() not in ("", "nan"):
-            one.codes.append(row[columns.code])
-            one.lines.append(line)
+        rows = found.setdefault(name, _Rows())
+        problem = _take(rows, columns, line, fields, differing.setdefault(name, set()))
+        if problem:
+            rows.sound = False
+            gathered.problems.append(f"line {line} ({name}): {problem}")
+    for name, rows in found.items():
+        for column in differing[name]:  # it tells of instances, not of the image
+            rows.columns.pop(column, None)
     return found
 
 
-def _fault(row: list[str], columns: _Columns) -> str:
-    needed = max(columns.id, columns.code, columns.width or 0, columns.height or 0)
-    if len(row) <= needed:
-        return f"has {len(row)} cells; wanted at least {needed + 1}"
-    name = row[columns.id].strip()
-    if not name or name in (".", "..") or any(letter in "/\\:\0" or ord(letter) < 32 for letter in name):
-        return f"the id {name[:60]!r} is not the name of an image"
-    if columns.width is not None and columns.height is not None and _size(row, columns) is None:
-        return f"width {row[columns.width][:20]!r} and height {row[columns.height][:20]!r} are not sizes of an image"
-    return ""
+def _problem_of_row(columns: Layout, fields: list[str] | None) -> str | None:
+    if fields is None:
+        return "a quote does not close on the line, or within a field"
+    if len(fields) != len(columns.names):
+        return f"it has {len(fields)} fields; wanted {len(columns.names)}, as many as columns"
+    return None
 
 
-def _size(row: list[str], columns: _Columns) -> tuple[int, int] | None:
-    if columns.width is None or columns.height is None:
+def _take(rows: _Rows, columns: Layout, line: int, fields: list[str], differing: set[str]) -> str | None:
+    """Add one row to those of its image; return what is wrong with it."""
+    if columns.height >= 0 and columns.width >= 0:
+        height, width = _side(fields[columns.height]), _side(fields[columns.width])
+        if not height or not width:
+            sides = f"{_short(fields[columns.height])} and {_short(fields[columns.width])}"
+            return f"height and width are {sides}; wanted whole numbers above 0"
+        rows.shape = rows.shape or (height, width)
+        if rows.shape != (height, width):
+            return f"it says {told_shape((height, width))} pixels, earlier rows of the image {told_shape(rows.shape)}"
+    text = fields[columns.text].strip()
+    if text.casefold() not in _NOTHING:
+        rows.texts.append(text)
+        rows.lines.append(line)
+    for place, name in enumerate(columns.names):
+        if place in (columns.id, columns.text, columns.height, columns.width) or not name:
+            continue
+        if rows.columns.setdefault(name, fields[place].strip()) != fields[place].strip():
+            differing.add(name)
+    return None
+
+
+def _side(text: str) -> int:
+    match = _SIDE.fullmatch(text.strip())
+    return int(match[1]) if match and text.isascii() else 0
+
+
+def _without_ending(name: str) -> str:
+    """Drop the ending of an image file, which some competitions have in their ids."""
+    return next((name[: -len(end)] for end in EXTENSIONS if name.lower().endswith(end)), name)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
+
+
+def _pictures(path: Path, images: Path | None, names: list[str], gathered: Gathered) -> dict[str, Path] | None:
+    """Return the image file of each id, problems noted; None where there is no image at all, and none was asked for."""
+    if images is not None and not images.is_dir():
+        raise InputError(f"{images} is not a folder; wanted that of the images")
+    wanted = set(names)
+    for folder in [images] if images is not None else _places(path):
+        found = _pictures_in(folder, wanted)
+        if found or images is not None:
+            break
+    else:
         return None
-    height, width = row[columns.height].strip(), row[columns.width].strip()
-    if not (height.isdecimal() and width.isdecimal()) or len(height) > 9 or len(width) > 9:
+    for name in names:
+        if len(found.get(name, [])) > 1:
+            gathered.problems.append(f"{name} has several images in {folder}: {told(p.name for p in found[name])}")
+        elif name not in found:
+            gathered.problems.append(f"{name} has no image: looked for {name}.png and the like in {folder}")
+    return {name: paths[0] for name, paths in found.items() if len(paths) == 1}
+
+
+def _places(path: Path) -> list[Path]:
+    """Return where images may be: the folder called as the file, train or test beside it, and its own."""
+    stem = path.stem
+    called = [
+        stem,
+        stem.removesuffix("_labels"),
+        stem.removesuffix("_solution"),
+        "train",
+        "test",
+        "images",
+        "stage1_train",
+        "stage1_test",
+    ]
+    places = [path.parent / name for name in dict.fromkeys(called)] + [path.parent]
+    return [place for place in places if place.is_dir()]
+
+
+def _pictures_in(folder: Path, wanted: set[str]) -> dict[str, list[Path]]:
+    """Return the images of a folder with a wanted name, as ``<id>.png`` or ``<id>/images/<id>.png``."""
+    found: dict[str, list[Path]] = {}
+    for path in files_in(folder):
+        if path.stem in wanted:
+            found.setdefault(path.stem, []).append(path)
+    for below in folders_in(folder):
+        if below.name in wanted and below.name not in found and (below / "images").is_dir():
+            own = [path for path in files_in(below / "images") if path.stem == below.name]
+            if own:
+                found[below.name] = own
+    return found
+
+
+def _add(
+    gathered: Gathered,
+    name: str,
+    rows: _Rows,
+    pictures: dict[str, Path] | None,
+    order: Order,
+    unknown: list[str],
+) -> None:
+    """Decode the rows of one image into an item."""
+    picture = None if pictures is None else pictures.get(name)
+    if pictures is not None and picture is None:
+        return  # noted already
+    shape = rows.shape
+    if picture is not None:
+        size = gathered.header_shape(picture, name)
+        if size is None:
+            return
+        if shape is not None and shape != size:
+            gathered.problems.append(
+                f"{name} is said to have {told_shape(shape)} pixels; the image has {told_shape(size)}"
+            )
+            return
+        shape = size
+    if shape is None and not rows.sound:
+        return  # noted already
+    if shape is None:
+        unknown.append(name)
+        return
+    instances = _decoded(gathered, name, rows, shape, order)
+    if instances is not None:
+        gathered.items.append(Item(name, picture, partial(held, instances), rows.columns))
+
+
+def _decoded(gathered: Gathered, name: str, rows: _Rows, shape: Shape, order: Order) -> Instances | None:
+    """Decode all rows at once; where that fails, row by row, to note each that cannot be read.
+
+    An image of which a row cannot be read has no instances: some of them missing would be worse.
+    """
+    try:
+        found = rle.decode_instances(rows.texts, shape, order)
+        return found if rows.sound else None
+    except InputError as whole:
+        told_before = len(gathered.problems)
+        for line, text in zip(rows.lines, rows.texts, strict=True):
+            try:
+                rle.decode_instances([text], shape, order)
+            except InputError as error:
+                gathered.problems.append(f"line {line} ({name}): {str(error).removeprefix('row 1: ')}")
+        if len(gathered.problems) == told_before:
+            gathered.problems.append(f"{name}: {whole}")
         return None
-    return int(height), int(width)
-
-
-class _Pictures:
-    """Finds the image of an id, in the folders where they usually are."""
-
-    def __init__(self, table: Path, images: Path | None) -> None:
-        folders = [images] if images else [table.parent / name for name in _FOLDERS]
-        self._folders = [folder for folder in folders if folder.is_dir()]
-        if images and not self._folders:
-            raise InputError(f"{images} is not a folder; wanted that of the images")
-        self._known: Mapping[str, Path] = {
-            path.stem: path for folder in reversed(self._folders) for path in _files.pictures(folder)
-        }
-
-    def of(self, name: str) -> Path | None:
-        """Return the image file of an id; also where each image has a folder of its own."""
-        known = self._known.get(name) or self._known.get(Path(name).stem)
-        if known is not None and known.stem in (name, Path(name).stem):
-            return known
-        inner = (folder / name / "images" for folder in self._folders)
-        return next((path for place in inner if place.is_dir() for path in _files.pictures(place)), None)
-
-
-def _item(
-    name: str, rows: _Rows, order: rle.Order, table: Path, pictures: _Pictures, problems: list[str]
-) -> Item | None:
-    image = pictures.of(name)
-    if len(rows.sizes) > 1:
-        problems.append(f"{name} has rows of different sizes: {sorted(rows.sizes)} (height, width)")
-        return None
-    size = next(iter(rows.sizes), None)
-    if image is not None:
-        _files.check_sizes(name, image, size, "its rows say", problems)
-    elif size is None:
-        problems.append(f"{name} has no image, and {table.name} does not say how large it is: wanted --images FOLDER")
-        return None
-    load = partial(_decoded, rows.codes, rows.lines, size, image, order)
-    return Item(name, image, load, rows.about)
-
-
-def _decoded(
-    codes: list[str], lines: list[int], size: tuple[int, int] | None, image: Path | None, order: rle.Order
-) -> Instances:
-    if size is None:
-        assert image is not None
-        size = _files.size_of(image) or image_files.read(image).shape
-    return rle.decode_instances(codes, size, order, names=(f"line {line}" for line in lines))

@@ -1,111 +1,211 @@
-"""Images with label images: ``x.tif`` and ``x_masks.tif`` in one folder, or folders ``images/`` and ``masks/``."""
+"""Images with label images: side by side in one folder, in two folders, or label images alone."""
 
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from flowseg.errors import InputError
-from flowseg.sources import _files
+from flowseg.sources import label_images
+from flowseg.sources._gather import Gathered, files_in, folder_named, told, told_shape
+from flowseg.sources._search import EXTENSIONS, is_output
+from flowseg.sources._side_table import columns_beside
 from flowseg.sources.collection import Collection, Item
 
-SUFFIXES = ("_masks", "_mask", "_labels", "_label", "_cp_masks")
-IMAGE_FOLDERS, MASK_FOLDERS = ("images", "image", "imgs"), ("masks", "labels", "mask", "label")
+#: Endings of the names of label images beside their images, the longer before those that they end in.
+SUFFIXES = ("_cp_masks", "_masks", "_labels", "_mask", "_label")
+IMAGE_FOLDERS = ("images", "image", "imgs", "img")
+MASK_FOLDERS = ("masks", "labels", "mask", "label")
+_IMAGE_SUFFIX = "_img"  # Cellpose's, which goes with x_masks
 
 
-def recognises(path: Path) -> bool:
-    """Tell whether a folder holds such pairs, or label images alone."""
+class LabelFile(NamedTuple):
+    """A label image and the name of the image that it belongs to."""
+
+    name: str
+    path: Path
+
+
+def recognised(path: Path) -> str:
+    """Say what a folder holds of this kind; empty where it is of another kind."""
     if not path.is_dir():
-        return False
-    return _two_folders(path) is not None or _suffix(_files.pictures(path)) is not None
+        return ""
+    pictures, masks = _two_folders(path)
+    if pictures and masks:
+        return f"the folders {told(folder.name for folder in [*pictures, *masks])}"
+    images, labels = split(files_in(path))
+    if labels:
+        return told(each.path.name for each in labels)
+    return f"images in a folder called {path.name}" if images and _is_called_masks(path) else ""
 
 
 def read(path: Path, *, masks: Path | None = None, suffix: str | None = None, images: Path | None = None) -> Collection:
-    """List the pairs of a folder; label images without images, as results are, become items without images.
+    """List the pairs of a folder; label images without any image, as results are, become items without image.
 
     Parameters
     ----------
     path
-        The folder of the images, or the one that holds ``images/`` and ``masks/``.
+        The folder of the images, or the one that holds ``images/`` and ``masks/``, or one of label images.
     masks, images
         Folders of the label images and of the images, where they are elsewhere.
     suffix
-        End of the names of label images, before the extension; None: the usual ones, or none in a folder of masks.
+        End of the names of label images; None: the usual ones, or none in a folder of their own.
     """
-    folders = _two_folders(path)
+    pictures, labels = _two_folders(path)
     if masks is not None:
-        return _paired(path, images or (folders[0] if folders else path), masks, suffix)
-    if folders is not None:
-        return _paired(path, images or folders[0], folders[1], suffix)
-    return _mixed(path, images, suffix)
+        own = images or (pictures[0] if pictures and not files_in(path) else path)
+        return _apart(path, own, masks, suffix)
+    if pictures and labels:
+        if (images is None and len(pictures) > 1) or len(labels) > 1:
+            raise InputError(
+                f"{path} has the folders {told((each.name for each in [*pictures, *labels]), 9)}: say which with "
+                "--images and --masks"
+            )
+        return _apart(path, images or pictures[0], labels[0], suffix)
+    if images is not None:
+        return _apart(path, images, path, suffix)
+    return _beside(path, suffix)
 
 
-def _two_folders(path: Path) -> tuple[Path, Path] | None:
-    """Return the folders of images and of masks inside one."""
-    images = next((path / name for name in IMAGE_FOLDERS if (path / name).is_dir()), None)
-    masks = next((path / name for name in MASK_FOLDERS if (path / name).is_dir()), None)
-    return (images, masks) if images and masks else None
-
-
-def _suffix(paths: list[Path]) -> str | None:
-    """Return the longest of the usual suffixes that some file has."""
-    there = [suffix for suffix in SUFFIXES if any(path.stem.endswith(suffix) for path in paths)]
-    return max(there, key=len) if there else None
-
-
-def _paired(root: Path, images: Path, masks: Path, suffix: str | None) -> Collection:
-    """Pair the files of two folders by name; names of masks may end in a suffix."""
-    problems: list[str] = []
-    pictures = _files.by_name(_files.pictures(images), problems)
-    labels = _files.by_name(_files.pictures(masks), problems)
-    ends = [suffix] if suffix is not None else ["", *SUFFIXES]
-    found = {}
-    for name, path in labels.items():
-        stem = next((bare for bare in _bare_names(name, ends) if bare in pictures), None)
-        if stem is None:
-            problems.append(f"{path} has no image of its name in {images}")
-        else:
-            found[stem] = path
-    problems += [f"{path} has no masks in {masks}" for name, path in pictures.items() if name not in found]
-    items = [_item(name, pictures[name], path, problems) for name, path in found.items()]
-    return _collection(root, items, problems)
-
-
-def _mixed(path: Path, images: Path | None, suffix: str | None) -> Collection:
-    """Pair the files of one folder by the end of their names."""
-    files = _files.pictures(path)
-    suffix = suffix if suffix is not None else _suffix(files)
-    if not suffix:
+def _beside(folder: Path, suffix: str | None) -> Collection:
+    """Pair the files of one folder by the ends of their names."""
+    files = files_in(folder)
+    images, labels = split(files, suffix)
+    if not labels and suffix is None and _is_called_masks(folder):
+        images, labels = [], [LabelFile(path.stem, path) for path in files]
+    if not labels:
         raise InputError(
-            f"{path} has no label images: looked for names that end in {', '.join(SUFFIXES)}, and for folders "
-            f"{' and '.join((IMAGE_FOLDERS[0], MASK_FOLDERS[0]))}; say where they are with --masks or --mask-suffix"
+            f"{folder} has no label images: looked for names that end in {_wanted(suffix)}, and for folders "
+            f"{IMAGE_FOLDERS[0]} and {MASK_FOLDERS[0]}; say where they are with --masks or --mask-suffix"
         )
-    problems: list[str] = []
-    labels = _files.by_name((file for file in files if file.stem.endswith(suffix)), problems)
-    others = files if images is None else _files.pictures(images)
-    pictures = _files.by_name((file for file in others if not file.stem.endswith(suffix)), problems)
-    if not pictures:
-        alone = [_item(name.removesuffix(suffix), None, file, problems) for name, file in labels.items()]
-        return _collection(path, alone, problems)
-    items = []
-    for name, file in labels.items():
-        stem = name.removesuffix(suffix)
-        if stem in pictures:
-            items.append(_item(stem, pictures[stem], file, problems))
+    return _matched(folder, images, labels, {})
+
+
+def _apart(root: Path, images: Path, masks: Path, suffix: str | None) -> Collection:
+    """Pair the files of two folders by name; names of label images may end in a suffix."""
+    for folder in (images, masks):
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder; wanted one of images and one of label images")
+    if images.resolve() == masks.resolve():
+        return _beside(images, suffix)
+    pictures = files_in(images)
+    labels = _named_after(files_in(masks), {name for path in pictures for name in (path.stem, path.name)}, suffix)
+    if not labels:
+        raise InputError(f"{masks} has no label images: looked for *{', *'.join(EXTENSIONS)}")
+    return _matched(root, pictures, labels, columns_beside(root))
+
+
+def split(files: Iterable[Path], suffix: str | None = None) -> tuple[list[Path], list[LabelFile]]:
+    """Part the files of a folder into images and label images; what else runs write beside images is left out."""
+    images, labels = [], []
+    for path in files:
+        name = bare_name(path, suffix)
+        if name:
+            labels.append(LabelFile(name, path))
+        elif not is_output(path) and not bare_name(path, None):
+            images.append(path)
+    return images, labels
+
+
+def bare_name(path: Path, suffix: str | None = None) -> str:
+    """Return the name of the image that a label image belongs to; empty where the file is no label image.
+
+    >>> bare_name(Path("a_cp_masks.png")), bare_name(Path("a.png"))
+    ('a', '')
+    """
+    stem = path.stem
+    for ending in SUFFIXES if suffix is None else (_plain(suffix),):
+        if stem.casefold().endswith(ending.casefold()) and len(stem) > len(ending):
+            return stem[: len(stem) - len(ending)]
+    return ""
+
+
+def _is_called_masks(folder: Path) -> bool:
+    return folder.resolve().name.casefold() in MASK_FOLDERS
+
+
+def _two_folders(root: Path) -> tuple[list[Path], list[Path]]:
+    """Return the folders below that are called as those of images, and of label images, are."""
+    return folder_named(root, IMAGE_FOLDERS), folder_named(root, MASK_FOLDERS)
+
+
+def _plain(suffix: str) -> str:
+    """Return a suffix without the ending of a file, so ``_masks`` for ``_masks.tif``."""
+    return next((suffix[: -len(end)] for end in EXTENSIONS if suffix.lower().endswith(end)), suffix)
+
+
+def _wanted(suffix: str | None) -> str:
+    return ", ".join(SUFFIXES) if suffix is None else _plain(suffix)
+
+
+def _named_after(files: list[Path], known: set[str], suffix: str | None) -> list[LabelFile]:
+    """Name label images of a folder of their own: by their own name where an image has it, else without suffix."""
+    named = []
+    for path in files:
+        bare = bare_name(path, suffix)
+        named.append(LabelFile(bare if bare and (suffix or path.stem not in known) else path.stem, path))
+    return named
+
+
+def _matched(
+    root: Path, images: list[Path], labels: list[LabelFile], columns: Mapping[str, dict[str, str]]
+) -> Collection:
+    """Put images and label images together by name."""
+    gathered = Gathered()
+    free = _by_key(images)
+    used: set[Path] = set()
+    for name, paths in _by_name(labels).items():
+        if len(paths) > 1:
+            gathered.problems.append(
+                f"{name} has {len(paths)} label images, {_names(paths)}: choose with --mask-suffix"
+            )
+            used.update(free.get(name, []))
+            continue
+        found = free.get(name, [])
+        used.update(found)
+        if len(found) > 1:
+            gathered.problems.append(f"{paths[0].name} could belong to {_names(found)}: keep one of them")
+        elif images and not found:
+            gathered.problems.append(f"{paths[0].name} has no image {name}")
         else:
-            problems.append(f"{file} has no image {stem}")
-    named = {item.name for item in items}
-    problems += [f"{file} has no masks {name}{suffix}" for name, file in pictures.items() if name not in named]
-    return _collection(path, items, problems)
+            _add(gathered, name, found[0] if found else None, paths[0], columns.get(name, {}))
+    end = labels[0].path.stem.removeprefix(labels[0].name)
+    gathered.problems += [f"{path.name} has no masks {path.stem}{end}" for path in images if path not in used]
+    return gathered.collection(root, "pairs")
 
 
-def _bare_names(name: str, ends: list[str]) -> list[str]:
-    return [name.removesuffix(end) for end in ends if name.endswith(end)]
+def _by_key(images: list[Path]) -> dict[str, list[Path]]:
+    """Return images by all the names that a label image may know them by."""
+    found: dict[str, list[Path]] = {}
+    for path in images:
+        for key in {path.stem, path.name, path.stem.removesuffix(_IMAGE_SUFFIX)}:
+            found.setdefault(key, []).append(path)
+    return found
 
 
-def _item(name: str, image: Path | None, masks: Path, problems: list[str]) -> Item:
+def _by_name(labels: list[LabelFile]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for name, path in labels:
+        found.setdefault(name, []).append(path)
+    return found
+
+
+def _names(paths: Iterable[Path]) -> str:
+    return " and ".join(path.name for path in paths)
+
+
+def _add(gathered: Gathered, name: str, image: Path | None, labels: Path, columns: dict[str, str]) -> None:
+    """Add an item, unless its files cannot be read or are of different shapes, as far as headers tell."""
+    shape = gathered.header_shape(labels, name)
+    if shape is None:
+        return
     if image is not None:
-        _files.check_sizes(name, image, _files.size_of(masks), "its masks", problems)
-    return Item(name, image, partial(_files.read_labels, masks))
-
-
-def _collection(root: Path, items: list[Item], problems: list[str]) -> Collection:
-    return Collection(root, "pairs", tuple(sorted(items, key=lambda item: item.name)), tuple(problems))
+        wanted = gathered.header_shape(image, name)
+        if wanted is None:
+            return
+        if wanted != shape:
+            gathered.problems.append(
+                f"{name}: the image has {told_shape(wanted)} pixels (height x width), its masks {told_shape(shape)}"
+            )
+            return
+    gathered.items.append(Item(name, image, partial(label_images.load, labels), columns))

@@ -1,67 +1,96 @@
-"""A folder an image, with one file an instance: ``<id>/images/<id>.png`` and ``<id>/masks/*.png``."""
+"""A folder an image, with one file an instance: ``<id>/images/<id>.png`` and ``<id>/masks/*.png`` (DSB 2018)."""
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from flowseg import arrays
 from flowseg.errors import InputError
 from flowseg.instances import Instances
-from flowseg.sources import _files, image_files
+from flowseg.sources import image_files
+from flowseg.sources._gather import Gathered, files_in, folders_in, told, told_shape
 from flowseg.sources.collection import Collection, Item
 
 
-def recognises(path: Path) -> bool:
-    """Tell whether a folder, or the first of the folders in it, is laid out so."""
-    if not path.is_dir():
+def recognised(path: Path) -> str:
+    """Say what a folder holds of this kind; empty where it is of another kind."""
+    return told(folder.name for folder in find(path)) if path.is_dir() else ""
+
+
+def find(root: Path) -> list[Path]:
+    """Return the folders an image at or directly below a folder, or one level deeper; none where it is another kind."""
+    if is_one(root) and _masks_of_one(root):
+        return [root]
+    for level in (folders_in(root), [below for each in folders_in(root) for below in folders_in(each)]):
+        found = [folder for folder in level if is_one(folder)]
+        if any((folder / "masks").is_dir() for folder in found):
+            return found
+    return []
+
+
+def is_one(folder: Path) -> bool:
+    """Whether a folder has a folder ``images``, as those of one image do."""
+    return (folder / "images").is_dir()
+
+
+def _masks_of_one(folder: Path) -> bool:
+    """Whether a folder with images and masks is that of one image, not of many with a label image each."""
+    if not (folder / "masks").is_dir():
         return False
-    return any(_is_one(folder) for folder in _folders(path)[:3])
+    images, masks = files_in(folder / "images"), files_in(folder / "masks")
+    return len(images) == 1 and len(masks) > 0 and not any(mask.stem.startswith(images[0].stem) for mask in masks)
 
 
-def read(path: Path) -> Collection:
-    """List the images of a folder of folders; no mask is decoded before it is asked for."""
-    items: list[Item] = []
-    problems: list[str] = []
-    for folder in _folders(path):
-        _add(folder, items, problems)
-    return Collection(path, "folders", tuple(items), tuple(problems))
+def read(root: Path) -> Collection:
+    """Open a folder of such folders; pixels are not decoded."""
+    folders = find(root)
+    if not folders:
+        raise InputError(f"{root} has no folder an image: looked for <id>/images and <id>/masks")
+    gathered = Gathered()
+    seen: dict[str, Path] = {}
+    for folder in folders:
+        name = folder.name
+        if name in seen:
+            gathered.problems.append(f"{folder} and {seen[name]} have the same name")
+            continue
+        seen[name] = folder
+        _add(gathered, folder)
+    return gathered.collection(root, "folders")
 
 
-def _is_one(folder: Path) -> bool:
-    return (folder / "masks").is_dir() and (folder / "images").is_dir()
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-
-
-def _add(folder: Path, items: list[Item], problems: list[str]) -> None:
-    if not _is_one(folder):
-        problems.append(f"{folder} has no folders images and masks")
-        return
-    images, masks = _files.pictures(folder / "images"), _files.pictures(folder / "masks")
+def _add(gathered: Gathered, folder: Path) -> None:
+    name = folder.name
+    images = files_in(folder / "images")
+    masks = files_in(folder / "masks") if (folder / "masks").is_dir() else None
     if len(images) != 1:
-        problems.append(f"{folder / 'images'} has {len(images)} images; wanted one")
+        gathered.problems.append(f"{folder / 'images'} has {len(images)} images; wanted one")
         return
-    size = _files.size_of(masks[0]) if masks else None
-    _files.check_sizes(folder.name, images[0], size, "its first mask", problems)
-    items.append(Item(folder.name, images[0], partial(_read, images[0], tuple(masks))))
+    if masks is None:
+        gathered.problems.append(f"{name} has no masks: looked for {folder / 'masks'}")
+        return
+    shape = gathered.header_shape(images[0], name)
+    if shape is None:
+        return
+    for mask in masks[:1]:  # one header an image: cheap, and one that differs seldom differs alone
+        size = gathered.header_shape(mask, name)
+        if size is None or size != shape:
+            if size is not None:
+                gathered.problems.append(
+                    f"{name}: the image has {told_shape(shape)} pixels (height x width), {mask.name} {told_shape(size)}"
+                )
+            return
+    gathered.items.append(Item(name, images[0], partial(load, folder / "masks", shape)))
 
 
-def _read(image: Path, masks: tuple[Path, ...]) -> Instances:
-    """Read the masks one after the other; what is not 0 belongs to the instance."""
-    shape = _files.size_of(masks[0] if masks else image) or image_files.read(image).shape
-
-    def each() -> Iterator[npt.NDArray[np.bool_]]:
-        for path in masks:
-            pixels = image_files.read(path).pixels
-            arrays.check_same_shape(pixels.shape[1:], shape, f"{path} and {masks[0].name}")
-            mask = (pixels != 0).any(axis=0)
-            if not mask.any():
-                raise InputError(f"{path} is empty; wanted the pixels of one instance")
-            yield mask
-
-    return Instances.from_masks(each(), shape)
+def load(masks: Path, shape: tuple[int, int]) -> Instances:
+    """Read the masks of one image; what is not 0 is the instance, and a file without any such pixel is left out."""
+    found = []
+    for path in files_in(masks):
+        pixels = image_files.read(path).pixels
+        if pixels.shape[1:] != shape:
+            size = told_shape((pixels.shape[1], pixels.shape[2]))
+            raise InputError(f"{path} has {size} pixels, the image {told_shape(shape)}; wanted the same")
+        mask = pixels[0] != 0 if len(pixels) == 1 else (pixels != 0).any(axis=0)
+        if np.any(mask):
+            found.append(mask)
+    return Instances.from_masks(found, shape)

@@ -106,7 +106,10 @@ def test_all_that_is_wrong_with_pairs_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("pixels", "message"),
-    [(np.full((4, 4), 0.5, np.float32), "fractions"), (np.arange(48, dtype=np.uint8).reshape(4, 4, 3), "3 different")],
+    [
+        (np.full((4, 4), 0.5, np.float32), "a fraction; wanted whole"),
+        (np.arange(48, dtype=np.uint8).reshape(4, 4, 3), "3 channels that differ"),
+    ],
 )
 def test_what_is_no_label_image_is_refused(tmp_path: Path, pixels: np.ndarray, message: str) -> None:
     picture(tmp_path / "a.png", (4, 4))
@@ -180,7 +183,7 @@ def test_a_submission_needs_images_for_its_sizes(tmp_path: Path) -> None:
     labels = solid_cells(30, 9, seed=1)[:20]
     rows = [["x", text] for text in rle.encode_labels(labels).values()] + [["empty", ""]]
     write_table(tmp_path / "submission.csv", ["id", "predicted"], rows)
-    with pytest.raises(InputError, match=r"x has no image, and submission\.csv does not say how large it is"):
+    with pytest.raises(InputError, match=r"x, empty have no image, and submission\.csv does not say"):
         open_collection(tmp_path / "submission.csv").require_sound()
     picture(tmp_path / "elsewhere/x.png")
     picture(tmp_path / "elsewhere/empty.png")
@@ -204,16 +207,16 @@ def test_bad_rows_are_listed_with_their_lines(tmp_path: Path) -> None:
     ]
     write_table(tmp_path / "t.csv", ["id", "annotation", "width", "height"], rows)
     data = open_collection(tmp_path / "t.csv")
-    assert [problem.split(":")[0] for problem in data.problems[:5]] == [f"line {line}" for line in (2, 3, 4, 8, 9)]
-    assert "b has rows of different sizes: [(5, 5), (5, 6)]" in data.problems[5]
+    assert [problem[:6] for problem in data.problems] == [f"line {line}" for line in (2, 3, 4, 6, 8, 9)]
+    assert data.problems[3] == "line 6 (b): it says 5 x 6 pixels, earlier rows of the image 5 x 5"
     assert [item.name for item in data] == ["c"]
     assert len(data[0].instances()) == 0
 
 
 def test_a_wrong_code_names_its_line(tmp_path: Path) -> None:
     write_table(tmp_path / "t.csv", ["id", "annotation", "width", "height"], [["a", "1 2", 5, 5], ["a", "24 9", 5, 5]])
-    with pytest.raises(InputError, match="line 3"):
-        open_collection(tmp_path / "t.csv")[0].instances()
+    with pytest.raises(InputError, match=r"line 3 \(a\): run 1 \(24 9\) goes past the end"):
+        open_collection(tmp_path / "t.csv").require_sound()
 
 
 def test_tables_as_spreadsheets_write_them(tmp_path: Path) -> None:

@@ -1,0 +1,32 @@
+"""A table beside the images that says more of each, such as its kind."""
+
+from pathlib import Path
+
+from flowseg.sources import _csv
+from flowseg.sources._gather import files_in
+
+_NAMES = ("id", "name", "image", "image_id", "imageid", "filename", "file_name", "file")
+_OF_INSTANCES = {"annotation", "predicted", "encodedpixels", "rle"}
+_MOST_BYTES = 1 << 26
+
+
+def columns_beside(root: Path) -> dict[str, dict[str, str]]:
+    """Return, by name of image, what the one CSV file of a folder says of it; nothing where there is no such file.
+
+    Its first column is to be called id, name, image, filename or the like, and to name each image once.
+    """
+    tables = [path for path in files_in(root, (".csv",)) if path.stat().st_size <= _MOST_BYTES]
+    headers = {path: _csv.header(path) for path in tables}
+    fitting = [path for path, names in headers.items() if names and names[0] in _NAMES and not _OF_INSTANCES & {*names}]
+    if len(fitting) != 1:
+        return {}
+    names = headers[fitting[0]]
+    found: dict[str, dict[str, str]] = {}
+    for row in _csv.rows(fitting[0]):
+        if row.fields is None or len(row.fields) != len(names):
+            continue
+        key = Path(row.fields[0].strip()).stem if "file" in names[0] else row.fields[0].strip()
+        if key in found:  # a row an instance, not an image
+            return {}
+        found[key] = dict(zip(names[1:], (value.strip() for value in row.fields[1:]), strict=True))
+    return found

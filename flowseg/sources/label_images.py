@@ -1,0 +1,61 @@
+"""Label images in files: 0 is background, n is instance n, in any whole-number type."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flowseg import arrays
+from flowseg.arrays import Labels
+from flowseg.errors import InputError
+from flowseg.instances import Instances
+from flowseg.sources import _pictures, image_files
+
+
+def read(path: Path) -> Labels:
+    """Read a label image from a TIFF (8, 16, 32 bits, whole floats) or PNG (8, 16 bits) file.
+
+    The numbers of a PNG with a palette are the labels, whatever their colours. A colour image passes if its channels
+    are all alike.
+
+    Returns
+    -------
+    ndarray
+        (H, W) int32; where labels are larger than the image has pixels, they are numbered anew in their own order.
+
+    Raises
+    ------
+    InputError
+        Not one plane of whole numbers, or a JPEG, which changes numbers.
+    """
+    return arrays.as_labels(_one_plane(path), f"{path}: the label image").image
+
+
+def load(path: Path) -> Instances:
+    """Read the instances of a label image; see `read`."""
+    return Instances.from_labels(read(path))
+
+
+def _one_plane(path: Path) -> npt.NDArray[Any]:
+    if _starts_with(path, b"\xff\xd8\xff"):
+        raise InputError(f"{path} is a JPEG, which changes the numbers of labels; save label images as TIFF or PNG")
+    numbers = _pictures.palette_numbers(path) if _starts_with(path, b"\x89PNG") else None
+    if numbers is not None:
+        return numbers
+    image = image_files.read(path)
+    first = image.pixels[0]
+    if any(not np.array_equal(first, other) for other in image.pixels[1:]):
+        raise InputError(
+            f"{path} has {image.channels} channels that differ; wanted a label image of one channel, 0 for background "
+            "and n for instance n (is it a picture of the labels?)"
+        )
+    return np.asarray(first)
+
+
+def _starts_with(path: Path, start: bytes) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(start)) == start
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror or error}") from error
