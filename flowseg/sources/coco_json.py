@@ -275,6 +275,8 @@ def _item(
         scores.append(score)
         if categories and _hashable(annotation.get("category_id")):
             kinds.add(categories.get(annotation["category_id"], str(annotation["category_id"])))
+    if len(objects) < len(own):
+        return None  # some of the instances missing would be worse than all
     columns = {**picture.columns}
     if kinds:
         columns.setdefault("category", ", ".join(sorted(kinds)))

@@ -121,6 +121,8 @@ def _recognised(path: Path, how: _How) -> str:
     found = {name: what for name, kind in KINDS.items() if (what := kind.recognised(path))}
     if len(found) > 1 and "kaggle" in found and kaggle_table.is_submission(path):
         del found["kaggle"]  # a run writes it beside what it found
+    if "folders" in found and mask_folders.is_one(path):
+        found.pop("pairs", None)  # images/ and masks/ of one image
     if len(found) == 1:
         return next(iter(found))
     known = "".join(f"\n  {name}: {kind.about}" for name, kind in KINDS.items())

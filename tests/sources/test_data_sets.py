@@ -281,3 +281,158 @@ def test_what_is_unclear_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(InputError, match=r"a file \.txt"):
         open_collection(tmp_path / "notes.txt")
+
+
+def test_label_images_of_every_kind(tmp_path: Path) -> None:
+    labels = solid_cells(30, 8, seed=2)
+    picture(tmp_path / "a.png", labels.shape)
+    for dtype in (np.uint8, np.uint16, np.uint32, np.int32, np.float32):
+        tifffile.imwrite(tmp_path / "a_masks.tif", labels.astype(dtype))
+        assert same(open_collection(tmp_path)[0].instances(), labels), dtype
+    (tmp_path / "a_masks.tif").unlink()
+    Image.fromarray(labels.astype(np.uint16)).save(tmp_path / "a_masks.png")
+    assert same(open_collection(tmp_path)[0].instances(), labels)
+    indexed = Image.fromarray(labels.astype(np.uint8), "L").convert("P")
+    indexed.putdata(labels.ravel().tolist())
+    indexed.putpalette([0, 0, 0] * 256)  # colours say nothing
+    indexed.save(tmp_path / "a_masks.png")
+    assert same(open_collection(tmp_path)[0].instances(), labels)
+    (tmp_path / "a_masks.png").unlink()
+    Image.fromarray(labels.astype(np.uint8)).save(tmp_path / "a_masks.jpg")
+    with pytest.raises(InputError, match=r"a_masks\.jpg is a JPEG, which changes the numbers of labels"):
+        open_collection(tmp_path)[0].instances()
+
+
+def test_names_that_could_be_of_several_images(tmp_path: Path) -> None:
+    picture(tmp_path / "a_img.png")
+    label_image(tmp_path / "a_masks.tif")
+    picture(tmp_path / "b.png")
+    label_image(tmp_path / "b_masks.tif")
+    label_image(tmp_path / "b_cp_masks.tif")
+    picture(tmp_path / "c.png")
+    picture(tmp_path / "c.bmp")
+    label_image(tmp_path / "c.png_labels.tif")
+    picture(tmp_path / "d.png")
+    picture(tmp_path / "d.bmp")
+    label_image(tmp_path / "d_masks.tif")
+    data = open_collection(tmp_path)
+    assert [(item.name, item.path and item.path.name) for item in data] == [("a", "a_img.png"), ("c.png", "c.png")]
+    assert [problem.split(":")[0] for problem in data.problems] == [
+        "b has 2 label images, b_cp_masks.tif and b_masks.tif",
+        "d_masks.tif could belong to d.bmp and d.png",
+        "c.bmp has no masks c_masks",
+    ]
+
+
+def test_a_folder_called_masks_holds_label_images(tmp_path: Path) -> None:
+    truth = label_image(tmp_path / "masks/a.tif")
+    data = open_collection(tmp_path / "masks")
+    assert [(item.name, item.path) for item in data] == [("a", None)]
+    assert same(data[0].instances(), truth)
+    picture(tmp_path / "elsewhere/a.png")
+    assert open_collection(tmp_path / "masks", images=tmp_path / "elsewhere")[0].path == tmp_path / "elsewhere/a.png"
+
+
+def test_a_table_beside_two_folders_tells_more_of_images(tmp_path: Path) -> None:
+    for name in "ab":
+        picture(tmp_path / f"images/{name}.png")
+        label_image(tmp_path / f"masks/{name}.tif")
+    (tmp_path / "index.csv").write_text("id,kind\na,brightfield\nc,other\n")
+    assert [item.columns for item in open_collection(tmp_path)] == [{"kind": "brightfield"}, {}]
+
+
+def test_a_submission_beside_results_is_passed_over(tmp_path: Path) -> None:
+    label_image(tmp_path / "a_labels.tif")
+    write_table(tmp_path / "submission.csv", ["id", "predicted"], [["a", "1 2"]])
+    assert open_collection(tmp_path).format == "pairs"
+
+
+def test_opening_decodes_no_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "one/x/images/x.png")
+    picture(tmp_path / "one/x/masks/1.png")
+    picture(tmp_path / "two/a.png")
+    picture(tmp_path / "two/a_masks.png")
+
+    def refused(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("flowseg.sources._pictures.decode", refused)
+    for folder in ("one", "two"):
+        data = open_collection(tmp_path / folder)
+        data.require_sound()
+        with pytest.raises(AssertionError, match="decoded"):
+            data[0].instances()
+
+
+def test_one_image_with_a_file_an_instance(tmp_path: Path) -> None:
+    folder = tmp_path / "stage1/x"
+    picture(folder / "images/x.png")
+    picture(folder / "masks/1.png")
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(folder / "masks/0.png")
+    for path in (folder, folder.parent, tmp_path):
+        data = open_collection(path)
+        assert (data.format, [item.name for item in data]) == ("folders", ["x"])
+    assert len(data[0].instances()) == 1  # an empty mask is no instance
+
+
+def test_missing_images_of_a_table(tmp_path: Path) -> None:
+    rows = [[name, "1 2", 30, 20] for name in ("a", "b", "c")]
+    write_table(tmp_path / "train.csv", ["id", "annotation", "width", "height"], rows)
+    alone = open_collection(tmp_path / "train.csv")
+    alone.require_sound()
+    assert [item.path for item in alone] == [None] * 3
+    picture(tmp_path / "train/a.png")
+    picture(tmp_path / "train/b.png", (5, 5))
+    data = open_collection(tmp_path / "train.csv")
+    assert [item.name for item in data] == ["a"]
+    assert data.problems == (
+        f"c has no image: looked for c.png and the like in {tmp_path / 'train'}",
+        "b is said to have 20 x 30 pixels; the image has 5 x 5",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("../a", "leads out"),
+        ("/etc/passwd", "leads out"),
+        ("..", "leads out"),
+        ("a\\b", "leads out"),
+        ("a\0", "not printed"),
+        ("a\x1b[2J", "not printed"),
+        ("\udcff", "not UTF-8"),
+        ("x" * 300, "300 bytes"),
+    ],
+)
+def test_ids_that_leave_the_folder(tmp_path: Path, name: str, why: str) -> None:
+    picture(tmp_path / "train/a.png")
+    text = f"id,annotation,width,height\n{name},1 2,30,20\n{name},5 2,30,20\na,1 2,30,20\n"
+    (tmp_path / "train.csv").write_bytes(text.encode(errors="surrogateescape"))
+    data = open_collection(tmp_path / "train.csv")
+    assert [item.name for item in data] == ["a"]
+    assert len(data.problems) == 1
+    assert data.problems[0].startswith("line 2: the id ")
+    assert why in data.problems[0]
+
+
+def test_a_table_for_spreadsheets_with_wrong_numbers(tmp_path: Path) -> None:
+    rows = ['a;"1 2;30;20', "b;1 x;30;20", "c;1 2;30.0;20", "d;1 2;1e2;20", "e;0 2;30;20", "f;1 -2;30;20"]
+    (tmp_path / "t.csv").write_text("\n".join(["id;annotation;width;height", *rows]))
+    data = open_collection(tmp_path / "t.csv")
+    assert [item.name for item in data] == ["c"]
+    assert [problem[:6] for problem in data.problems] == [f"line {line}" for line in (2, 5, 3, 6, 7)]
+
+
+@pytest.mark.slow
+def test_a_table_of_the_size_of_sartorius_opens_in_seconds(tmp_path: Path) -> None:
+    import time
+
+    text = " ".join(f"{start} 11" for start in range(1, 27 * 704, 704))
+    with (tmp_path / "t.csv").open("w") as file:
+        file.write("id,annotation,width,height\n")
+        for image in range(606):
+            file.writelines(f"im{image:03d},{text},704,520\n" for _ in range(122))
+    begin = time.monotonic()
+    data = open_collection(tmp_path / "t.csv")
+    assert len(data) == 606
+    assert time.monotonic() - begin < 30

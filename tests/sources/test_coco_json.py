@@ -1,0 +1,193 @@
+"""COCO files: every form of mask, crowds, scores, and all that is wrong told at once."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools import mask as pycoco
+
+from flowseg.errors import InputError
+from flowseg.sources.data_sets import open_collection
+
+# pycocotools was built against an older NumPy.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+SHAPE = (20, 30)
+SQUARE = [2.0, 3.0, 10.0, 3.0, 10.0, 12.0, 2.0, 12.0]
+
+
+def compressed(mask: np.ndarray) -> dict[str, Any]:
+    rle = pycoco.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": rle["size"], "counts": rle["counts"].decode()}
+
+
+def listed(mask: np.ndarray) -> dict[str, Any]:
+    flat = np.concatenate([[0], mask.T.ravel().astype(np.int8), [2]])
+    edges = np.flatnonzero(np.diff(flat))
+    return {"size": list(mask.shape), "counts": np.diff(edges, prepend=0).tolist()}
+
+
+def masks() -> np.ndarray:
+    found = np.zeros((3, *SHAPE), bool)
+    found[0, 3:12, 2:10] = found[1, 5:15, 8:20] = found[2, 0:4, 0:5] = True
+    return found
+
+
+def write(
+    folder: Path, annotations: list[dict[str, Any]], *, images: object = None, with_files: bool = True, **more: Any
+) -> Path:
+    entries = images if images is not None else [{"id": 7, "file_name": "a.png", "height": SHAPE[0], "width": SHAPE[1]}]
+    path = folder / "truth.json"
+    path.write_text(json.dumps({"images": entries, "annotations": annotations, **more}))
+    if with_files:
+        Image.fromarray(np.zeros(SHAPE, np.uint8)).save(folder / "a.png")
+    return path
+
+
+def of(number: int, segmentation: object, **more: Any) -> dict[str, Any]:
+    return {"id": number, "image_id": 7, "category_id": 1, "iscrowd": 0, "segmentation": segmentation, **more}
+
+
+def test_polygons_and_both_forms_of_run_lengths(tmp_path: Path) -> None:
+    truth = masks()
+    write(tmp_path, [of(1, [SQUARE]), of(2, compressed(truth[1])), of(3, listed(truth[2]))])
+    data = open_collection(tmp_path)
+    data.require_sound()
+    assert (data.format, data[0].name, data[0].path, data[0].scores) == ("coco", "a", tmp_path / "a.png", None)
+    found = data[0].sample()[1]
+    assert [found.mask(k).tolist() for k in range(3)] == truth.tolist()
+    assert pickle.loads(pickle.dumps(data[0])).instances().areas().tolist() == found.areas().tolist()
+
+
+def test_crowds_are_left_out_and_counted(tmp_path: Path) -> None:
+    write(tmp_path, [of(1, [SQUARE]), of(2, listed(masks()[1]), iscrowd=1)])
+    item = open_collection(tmp_path)[0]
+    assert (len(item.instances()), item.columns) == (1, {"crowds": "1"})
+
+
+def test_columns_and_categories(tmp_path: Path) -> None:
+    images = [{"id": 7, "file_name": "x/a.png", "height": 20, "width": 30, "cell_type": "cort", "license": 3}]
+    (tmp_path / "x").mkdir()
+    Image.fromarray(np.zeros(SHAPE, np.uint8)).save(tmp_path / "x/a.png")
+    kinds = [{"id": 1, "name": "cell"}, {"id": 2, "name": "nucleus"}]
+    path = write(tmp_path, [of(1, [SQUARE], category_id=2)], images=images, categories=kinds)
+    item = open_collection(path)[0]
+    assert (item.path, item.columns) == (tmp_path / "x/a.png", {"cell_type": "cort", "category": "nucleus"})
+    assert open_collection(write(tmp_path, [of(1, [SQUARE])], categories=kinds[:1]))[0].columns == {}
+
+
+def test_names_stay_apart(tmp_path: Path) -> None:
+    images = [
+        {"id": number, "file_name": name, "height": 20, "width": 30}
+        for number, name in enumerate(["x/a.png", "y/a.png", "b.v2.png"])
+    ]
+    data = open_collection(write(tmp_path, [], images=images, with_files=False))
+    data.require_sound()
+    assert [item.name for item in data] == ["b.v2.png", "x__a.png", "y__a.png"]
+    assert [item.path for item in data] == [None] * 3
+    assert data[0].instances().shape == SHAPE
+
+
+def test_detections_have_scores_in_order(tmp_path: Path) -> None:
+    truth = masks()
+    results = [
+        {"image_id": 7, "category_id": 1, "segmentation": compressed(mask), "score": score}
+        for mask, score in zip(truth, (0.25, 1.0, 0), strict=True)
+    ]
+    path = write(tmp_path, [of(1, [SQUARE])])
+    (tmp_path / "found.json").write_text(json.dumps(results))
+    data = open_collection(tmp_path / "found.json", images=path)
+    data.require_sound()
+    assert data[0].scores == (0.25, 1.0, 0.0)
+    assert data[0].instances().areas().tolist() == truth.sum((1, 2)).tolist()
+    with pytest.raises(InputError, match="a list of results, which names images by number"):
+        open_collection(tmp_path / "found.json")
+    with pytest.raises(InputError, match=r"several COCO files, found\.json, truth\.json"):
+        open_collection(tmp_path)
+    del results[1]["score"]
+    (tmp_path / "found.json").write_text(json.dumps(results))
+    problems = open_collection(tmp_path / "found.json", images=path).problems
+    assert problems == ("annotation 2 of a: its score is None; wanted a number, as others in the file have",)
+
+
+def test_all_that_is_wrong_is_told(tmp_path: Path) -> None:
+    images: list[Any] = [
+        {"id": 7, "file_name": "a.png", "height": 20, "width": 30},
+        {"id": 8, "file_name": "../b.png", "height": 20, "width": 30},
+        {"id": 9, "file_name": "/etc/passwd", "height": 20, "width": 30},
+        {"id": 7, "file_name": "c.png", "height": 20, "width": 30},
+        {"id": 10, "file_name": "gone.png", "height": 20, "width": 30},
+        {"id": 11, "file_name": "d.png", "height": -1, "width": 30},
+        5,
+    ]
+    bad: list[Any] = [
+        None,
+        [],
+        [[1, 2, 3]],
+        [[1, 2, 3, 4, 5, float("nan")]],
+        [["a"] * 6],
+        [[0, 0, 1e12, 0, 0, 5]],
+        {"size": [20, 30], "counts": "~~"},
+        {"size": [30, 20], "counts": [600]},
+        {"size": [20, 30], "counts": [5, -1]},
+        {"counts": [600]},
+    ]
+    path = write(tmp_path, [of(k, one) for k, one in enumerate(bad)] + [5, {"image_id": 99}], images=images)  # type: ignore[list-item]
+    data = open_collection(path)
+    text = "\n".join(data.problems)
+    for place in (2, 3, 4, 6, 7):
+        assert f"image {place}: " in text
+    for place in range(1, len(bad) + 1):
+        assert f"annotation {place} (id {place - 1}) of a: " in text
+    assert "annotation 11 is 5" in text
+    assert "annotation 12 is of image 99, which is not there" in text
+    assert "gone has no image" in text
+    assert len(data.problems) == 5 + len(bad) + 2 + 1
+    assert not data.items
+
+
+def test_an_image_of_another_shape(tmp_path: Path) -> None:
+    path = write(tmp_path, [of(1, [SQUARE])])
+    Image.fromarray(np.zeros((5, 6), np.uint8)).save(tmp_path / "a.png")
+    assert open_collection(path).problems == ("a is said to have 20 x 30 pixels; the image has 5 x 6",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not JSON"),
+        (b"\xff\xfe{", "not JSON"),
+        (b'{"annotations": [', "cut short"),
+        (b'{"annotations": []}', "has no list of images"),
+        (b"7", "has no list of images"),
+        (b"[" * 200_000, "not JSON"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        open_collection(tmp_path / "x.json")
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 2**70) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.sampled_from(["size", "counts"]), inner, max_size=2),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(values, values)
+def test_any_segmentation_is_read_or_told(
+    tmp_path_factory: pytest.TempPathFactory, segmentation: object, number: object
+) -> None:
+    folder = tmp_path_factory.mktemp("coco")
+    path = write(folder, [of(1, segmentation), {**of(2, [SQUARE]), "image_id": number}], with_files=False)
+    data = open_collection(path)
+    assert len(data.problems) + sum(len(item.instances()) for item in data) >= 1
