@@ -63,6 +63,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"torch"},
     ),
     "tune": ({"dynamics", "instances", "kernels", "metrics"}, set()),
+    "inspection": ({"sources", "instances", "kernels"}, set()),
+    "contact_sheet": ({"sources", "instances", "boundaries", "plots"}, {"PIL"}),
     "evaluate": ({"sources", "instances", "metrics", "overlaps", "plots", "labels", "images"}, {"PIL"}),
     "folder": (
         {"segment", "exports", "sources", "rle", "images", "dynamics", "instances", "measure"},

@@ -3,7 +3,7 @@
 import click
 
 from flowseg import __version__
-from flowseg.cli import convert, doctor, evaluate, masks, models, segment, train
+from flowseg.cli import convert, doctor, evaluate, inspect, masks, models, segment, train
 from flowseg.errors import FlowsegError
 
 
@@ -35,5 +35,5 @@ def main() -> None:
     """
 
 
-for _module in (segment, masks, train, evaluate, convert, models, doctor):
+for _module in (segment, masks, train, evaluate, inspect, convert, models, doctor):
     main.add_command(_module.command)

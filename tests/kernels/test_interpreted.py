@@ -9,7 +9,9 @@ import numpy as np
 
 from flowseg import boundaries, dynamics, flows, labels, metrics, overlaps, rle
 from flowseg.instances import Instances
+from flowseg.kernels import run_shapes, runs
 from flowseg.options import OverlapOptions
+from flowseg.sources.coco_json import read_segmentation
 from tests.shapes import logits, solid_cells
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +25,7 @@ def results() -> dict[str, np.ndarray]:
     ragged[2:5, 30:33], ragged[30:38, 2:10], ragged[33:35, 4:7] = 1, 2, 0
     field = flows.masks_to_flows(cells) + np.random.default_rng(0).normal(0, 0.1, (2, 40, 40)).astype(np.float32)
     instances = Instances.from_labels(ragged)
+    parts = instances.starts, instances.lengths, instances.offsets
     found = metrics.overlaps(cells, np.roll(cells, 2, axis=1))
     return {
         "flows": flows.masks_to_flows(cells),
@@ -39,6 +42,8 @@ def results() -> dict[str, np.ndarray]:
         "boundaries": boundaries.trace(instances).points,
         "intersections": found.intersection,
         "runs": metrics.overlaps(instances, cells).intersection,
+        "polygon": read_segmentation([[2, 3, 30.5, 8, 11, 36], [5, 5, 20, 5, 20, 20]], (40, 40)).starts,
+        "shapes": run_shapes.measure(*runs.split_at_line_ends(*parts, 40), 40, 40),
         "resolved": overlaps.resolve_overlaps(instances, OverlapOptions(fill_holes=True)).labels,
     }
 

@@ -1,0 +1,140 @@
+"""``flowseg inspect``: what a data set holds, and what looks wrong in it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+_MOST_TOLD = 10
+_MOST_SHAPES = 6
+
+
+@click.command("inspect")
+@click.argument("data", type=click.Path(exists=True, path_type=Path))
+@click.option("--format", "format_", help="Kind of DATA, where it is not recognised: pairs, kaggle, coco, ...")
+@click.option("--images", type=click.Path(path_type=Path), help="Folder of the images, where it is elsewhere.")
+@click.option("--masks", type=click.Path(path_type=Path), help="Folder of the label images.")
+@click.option("--mask-suffix", help="End of the names of label images: _masks.")
+@click.option("--order", type=click.Choice(["row", "column"]), help="How a CSV counts pixels; else by its columns.")
+@click.option("--axes", help="Axes of TIFF files that do not say them, for the sheet.")
+@click.option("--limit", type=click.IntRange(min=1), help="Look at so many images only, evenly over the data set.")
+@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Draw images with outlines to a PNG.")
+@click.option("--tiles", type=click.IntRange(1, 400), default=24, show_default=True, help="Images on the sheet.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def command(data: Path, as_json: bool, **settings: Any) -> None:
+    """Say what a data set holds: counts, sizes, diameters by group, overlaps, suspicious masks.
+
+    Exits with 1 where something cannot be used.
+
+    \b
+    Examples:
+      flowseg inspect train.csv --images train/
+      flowseg inspect stage1_train/ --sheet sheet.png
+      flowseg inspect labelled/ --limit 100 --json
+    """
+    from flowseg.cli._progress import late_bar
+    from flowseg.inspection import inspect, sampled
+    from flowseg.sources.data_sets import open_collection
+
+    collection = open_collection(
+        data,
+        settings["format_"],
+        masks=settings["masks"],
+        mask_suffix=settings["mask_suffix"],
+        images=settings["images"],
+        order=settings["order"],
+    )
+    items = sampled(collection, settings["limit"])
+    with late_bar("looking", len(items), as_json) as step:
+        report = inspect(collection, settings["limit"], step)
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        _show(report)
+    if settings["sheet"] is not None and len(collection):
+        _draw(collection, settings, as_json)
+    if report.problems:
+        sys.exit(1)
+
+
+def _draw(collection: Any, settings: dict[str, Any], quiet: bool) -> None:
+    from flowseg import contact_sheet, files, plots
+    from flowseg.cli._progress import late_bar
+    from flowseg.inspection import sampled
+
+    items = sampled(collection, settings["tiles"])
+    with late_bar("drawing", len(items), quiet) as step:
+        picture = contact_sheet.draw(items, axes=settings["axes"], tell=step)
+    settings["sheet"].parent.mkdir(parents=True, exist_ok=True)
+    files.write_whole(settings["sheet"], plots.png(picture))
+    if not quiet:
+        click.echo(f"\n{len(items)} images drawn in {settings['sheet']}")
+
+
+def _show(report: Any) -> None:
+    """Print tables that fit 80 columns."""
+    whole = report.whole
+    click.echo(f"{report.root} ({report.format}): {report.images} images, {whole.instances} instances")
+    if report.looked_at < report.images:
+        click.echo(f"looked at {report.looked_at} of them")
+    click.echo(f"sizes    {_told(report.shapes)}")
+    if report.types:
+        click.echo(f"types    {_told(report.types)}")
+    if report.empty:
+        click.echo(f"{len(report.empty)} images without instances: {', '.join(report.empty[:3])}")
+    _show_groups(report)
+    _show_suspicions(report)
+    for note in report.notes:
+        click.echo(f"\nnote: {note}")
+    if report.problems:
+        click.echo(f"\n{len(report.problems)} problems:")
+        for problem in report.problems[:_MOST_TOLD]:
+            click.echo(f"  {problem}")
+        if len(report.problems) > _MOST_TOLD:
+            click.echo(f"  and {len(report.problems) - _MOST_TOLD} more (--json lists all)")
+
+
+def _told(counts: dict[str, int]) -> str:
+    shown = [f"{text} ({count})" for text, count in list(counts.items())[:_MOST_SHAPES]]
+    more = len(counts) - _MOST_SHAPES
+    return "; ".join(shown) + (f" and {more} others" if more > 0 else "")
+
+
+def _show_groups(report: Any) -> None:
+    click.echo(f"\n{'':<16}{'images':>7}{'instances':>10}{'an image':>16}{'diameter, px':>19}{'overlapping':>12}")
+    rows = [("all", report.whole)]
+    for column, groups in report.groups.items():
+        rows += [(f"{column}:", None), *((f"  {value or '(without)'}", group) for value, group in groups.items())]
+    for name, group in rows:
+        if group is None:
+            click.echo(name)
+            continue
+        each, size = group.per_image, group.diameter
+        share = group.overlapping / group.instances if group.instances else 0.0
+        click.echo(
+            f"{name[:15]:<16}{group.images:>7}{group.instances:>10}"
+            f"{f'{each.median:.0f} ({each.low:.0f}-{each.high:.0f})':>16}"
+            f"{f'{size.median:.1f} ({size.low:.1f}-{size.high:.1f})':>19}{share:>12.1%}"
+        )
+    click.echo("medians; in brackets 5 % to 95 %")
+    if report.whole.overlapping:
+        click.echo(
+            f"{report.whole.overlapping} instances share pixels with others: {report.whole.shared:.2%} of all "
+            "pixels inside instances"
+        )
+
+
+def _show_suspicions(report: Any) -> None:
+    from flowseg.inspection import SUSPICIONS
+
+    found = {name: one for name, one in report.suspicions.items() if one.count}
+    if not found:
+        click.echo("\nno mask looks suspicious")
+        return
+    click.echo("\nmasks to look at (image #instance: how many):")
+    for name, one in found.items():
+        value = "{:.0%}" if name == "large" else "{:.0f}"
+        worst = ", ".join(f"{who.image} #{who.instance}: {value.format(who.value)}" for who in one.worst[:3])
+        click.echo(f"{one.count:>8} {SUSPICIONS[name][0]}\n         {worst}")
