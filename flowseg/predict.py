@@ -150,15 +150,14 @@ def _in_tiles(engine: Engine, planes: Floats, how: How) -> tuple[Floats, Floats]
     else:
         grid = tiles.fewest_grid(height, width, _LARGEST, _OVERLAP, _MULTIPLE)
     style = _whole_style(engine, padded) if how.tile is None and len(grid) > 1 else None
-    soft = tiles.taper(grid.tile_height, grid.tile_width)
-    blend, styles = tiles.Blend(grid, _OUTPUTS), []
+    weights = tiles.soft_weights(grid) if how.tile is not None else tiles.inner_weights(grid, _OVERLAP)
+    blend, styles = tiles.Blend(weights, _OUTPUTS, window), []
     for corners in _batches(grid, engine.batch_pixels):
         batch = engine.run(_cut(padded, grid, corners), style)
         for (row, column), maps in zip(corners, batch.maps, strict=True):
-            weights = soft if how.tile is not None else tiles.inner_weights(grid, row, column, _OVERLAP)
-            blend.add(row, column, maps, weights)
+            blend.add(row, column, maps)
         styles.append(batch.styles)
-    return blend.result()[(slice(None), *window)], _unit(np.concatenate(styles).sum(axis=0))
+    return blend.image, _unit(np.concatenate(styles).sum(axis=0))
 
 
 def _whole_style(engine: Engine, padded: Floats) -> Floats:
