@@ -15,9 +15,9 @@ from flowseg.errors import InputError
 _OUTPUTS = 3  # maps: dy, dx, probability
 _MULTIPLE = 16  # sides that the network is given are multiples of this
 _MARGIN = 8  # pixels of nothing around the image, at least
-_LARGEST = 1104  # side of the largest tile, where tiles are not asked for
+_LARGEST = 528  # side of the largest tile, where tiles are not asked for: larger ones take memory and no less time
 _OVERLAP = 128  # pixels that such tiles share: a third of it is as far as what a network sees matters
-_STYLE_SIDE = 512  # the style of an image in tiles is measured on crops of this side,
+_STYLE_SIDE = 384  # the style of an image in tiles is measured on crops of this side,
 _STYLE_CROPS = 4  # of so many at least, and so many that they cover an eighth of the image
 _STYLE_PART = 8
 _FLOW_SCALE = 5.0  # a network gives flows this many times longer than unit vectors
@@ -87,13 +87,17 @@ def predict(engines: Sequence[Engine], planes: Floats, how: How) -> Prediction:
 
 def measure_style(engine: Engine, planes: Floats, how: How) -> Floats:
     """Return the style of an image (S,), as `predict` gives it, without the work for flows."""
-    padded, _ = _padded(_resized(planes, how.scale))
-    height, width = padded.shape[1:]
+    frame = _Frame(_resized(planes, how.scale))
+    height, width = frame.height, frame.width
     if how.tile is None:
         grid = tiles.fewest_grid(height, width, _LARGEST, _OVERLAP, _MULTIPLE)
-        return _whole_style(engine, padded) if len(grid) > 1 else _unit(engine.styles(padded[None])[0])
+        return (
+            _whole_style(engine, frame)
+            if len(grid) > 1
+            else _unit(engine.styles(frame.crop(0, 0, height, width)[None])[0])
+        )
     grid = tiles.fixed_grid(height, width, how.tile, how.overlap)
-    batches = (_cut(padded, grid, corners) for corners in _batches(grid, engine.batch_pixels))
+    batches = (_cut(frame, grid, corners) for corners in _batches(grid, engine.batch_pixels))
     return _unit(np.sum([_unit(style) for batch in batches for style in engine.styles(batch)], axis=0))
 
 
@@ -143,36 +147,36 @@ def _placed_back(maps: Floats, turns: int, mirrored: bool) -> Floats:
 
 def _in_tiles(engine: Engine, planes: Floats, how: How) -> tuple[Floats, Floats]:
     """Predict an image of the network's own size; return maps (outputs, H, W) and the style."""
-    padded, window = _padded(planes)
-    height, width = padded.shape[1:]
+    frame = _Frame(planes)
+    height, width = frame.height, frame.width
     if how.tile is not None:
         grid = tiles.fixed_grid(height, width, how.tile, how.overlap)
     else:
         grid = tiles.fewest_grid(height, width, _LARGEST, _OVERLAP, _MULTIPLE)
-    style = _whole_style(engine, padded) if how.tile is None and len(grid) > 1 else None
-    soft = tiles.taper(grid.tile_height, grid.tile_width)
-    blend, styles = tiles.Blend(grid, _OUTPUTS), []
+    style = _whole_style(engine, frame) if how.tile is None and len(grid) > 1 else None
+    weights = tiles.soft_weights(grid) if how.tile is not None else tiles.inner_weights(grid, _OVERLAP)
+    blend, styles = tiles.Blend(weights, _OUTPUTS, frame.window), []
     for corners in _batches(grid, engine.batch_pixels):
-        batch = engine.run(_cut(padded, grid, corners), style)
+        batch = engine.run(_cut(frame, grid, corners), style)
         for (row, column), maps in zip(corners, batch.maps, strict=True):
-            weights = soft if how.tile is not None else tiles.inner_weights(grid, row, column, _OVERLAP)
-            blend.add(row, column, maps, weights)
+            blend.add(row, column, maps)
         styles.append(batch.styles)
-    return blend.result()[(slice(None), *window)], _unit(np.concatenate(styles).sum(axis=0))
+    return blend.image, _unit(np.concatenate(styles).sum(axis=0))
 
 
-def _whole_style(engine: Engine, padded: Floats) -> Floats:
+def _whole_style(engine: Engine, frame: "_Frame") -> Floats:
     """Measure one style for an image in tiles, on crops spread over it: the same for every tile, so no seams."""
     side = _STYLE_SIDE
-    height, width = padded.shape[1:]
+    height, width = frame.height, frame.width
     wanted = max(_STYLE_CROPS, math.ceil(height * width / (_STYLE_PART * side * side)))
     down = max(1, round(math.sqrt(wanted * height / width)))
     grid = [
         np.linspace(0, max(0, length - side), count).astype(int) // _MULTIPLE * _MULTIPLE
         for length, count in ((height, down), (width, math.ceil(wanted / down)))
     ]
-    crops = [padded[:, row : row + side, column : column + side] for row in grid[0] for column in grid[1]]
-    pooled = [engine.styles(np.ascontiguousarray(crop[None])) for crop in crops]
+    sides = min(side, height), min(side, width)
+    crops = (frame.crop(row, column, *sides) for row in grid[0].tolist() for column in grid[1].tolist())
+    pooled = [engine.styles(crop[None]) for crop in crops]
     return _unit(np.concatenate(pooled).mean(axis=0))
 
 
@@ -180,15 +184,36 @@ def _unit(vector: Floats) -> Floats:
     return np.asarray(vector / max(float(np.sqrt(np.sum(vector.astype(np.float64) ** 2))), 1e-12), np.float32)
 
 
-def _padded(planes: Floats) -> tuple[Floats, tuple[slice, slice]]:
-    """Frame the image with zeros, as Cellpose does; return it and the window that the image is in."""
-    pads, window = [(0, 0)], []
-    for length in planes.shape[1:]:
-        missing = -length % _MULTIPLE
-        before = _MARGIN + missing // 2
-        pads.append((before, _MARGIN + missing - missing // 2))
-        window.append(slice(before, before + length))
-    return np.pad(planes, pads), (window[0], window[1])
+class _Frame:
+    """An image framed with zeros, as Cellpose frames it; the frame is never held, only crops of it are made.
+
+    Attributes
+    ----------
+    height, width
+        With the frame: multiples of what the network wants.
+    window
+        Where the image itself is.
+    """
+
+    def __init__(self, planes: Floats) -> None:
+        self._planes = planes
+        sides, window = [], []
+        for length in planes.shape[1:]:
+            missing = -length % _MULTIPLE
+            before = _MARGIN + missing // 2
+            sides.append(length + 2 * _MARGIN + missing)
+            window.append(slice(before, before + length))
+        self.height, self.width = sides
+        self.window = window[0], window[1]
+
+    def crop(self, row: int, column: int, height: int, width: int) -> Floats:
+        """Return (C, height, width) whose first pixel is at (row, column) of the framed image."""
+        out = np.zeros((len(self._planes), height, width), np.float32)
+        top, left = row - self.window[0].start, column - self.window[1].start
+        image = self._planes[:, max(top, 0) : top + height, max(left, 0) : left + width]
+        down, along = max(-top, 0), max(-left, 0)
+        out[:, down : down + image.shape[1], along : along + image.shape[2]] = image
+        return out
 
 
 def _batches(grid: tiles.Grid, pixels: int) -> Iterator[list[tuple[int, int]]]:
@@ -197,10 +222,8 @@ def _batches(grid: tiles.Grid, pixels: int) -> Iterator[list[tuple[int, int]]]:
     return (corners[start : start + size] for start in range(0, len(corners), size))
 
 
-def _cut(padded: Floats, grid: tiles.Grid, corners: Sequence[tuple[int, int]]) -> Floats:
-    return np.stack(
-        [padded[:, row : row + grid.tile_height, column : column + grid.tile_width] for row, column in corners]
-    )
+def _cut(frame: _Frame, grid: tiles.Grid, corners: Sequence[tuple[int, int]]) -> Floats:
+    return np.stack([frame.crop(row, column, grid.tile_height, grid.tile_width) for row, column in corners])
 
 
 def estimate_bytes(shape: tuple[int, int], how: How, bytes_a_value: int = 4) -> int:

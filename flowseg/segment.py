@@ -222,7 +222,7 @@ def load_model(
         if each.config.diameter_mean != checkpoints[0].config.diameter_mean:
             raise ModelError(f"{its_name} wants cells of another diameter than {names[0]}: no ensemble")
     sizes = [_size_model(*each) for each in zip(located, checkpoints, strict=True)]
-    networks = [engines.start(each.config.architecture, each.weights, device, precision) for each in checkpoints]
+    networks = [engines.start(each.config.architecture, each.arrays, device, precision) for each in checkpoints]
     return Model(checkpoints, networks, names, sizes)
 
 

@@ -1,8 +1,9 @@
 """Tiles of an image: where they lie, how they weigh where they overlap, and how they are put together again."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -78,30 +79,55 @@ def _even_starts(length: int, tile: int, count: int) -> tuple[int, ...]:
     return tuple(int(start) for start in np.linspace(0, length - tile, count))
 
 
-def taper(height: int, width: int) -> Floats:
-    """Return the weight of each pixel of a tile (height, width): nearly 1 inside, falling softly toward the edges.
+class Weights(NamedTuple):
+    """How much each tile counts: the product of a profile down and one along; over all tiles they sum to 1.
 
-    The same as Cellpose's for tiles of 224 pixels and less.
+    Attributes
+    ----------
+    down, along
+        The profile (tile height,) of the tiles that start at a row; (tile width,) of those that start at a column.
     """
-    down, along = (_soft_profile(length, max(224, height, width)) for length in (height, width))
-    return np.asarray(down[:, None] * along, np.float32)
+
+    down: dict[int, Floats]
+    along: dict[int, Floats]
+
+
+def soft_weights(grid: Grid) -> Weights:
+    """Weigh the middle of each tile most, falling softly toward its edges: Cellpose's weights for its tiles."""
+    sides = max(224, grid.tile_height, grid.tile_width)
+    return _weights(grid, lambda start, tile, length: _soft_profile(tile, sides))
+
+
+def inner_weights(grid: Grid, overlap: int) -> Weights:
+    """Give no weight to pixels where a tile saw no further than its edge.
+
+    Of an edge inside the image the outer third of the overlap weighs nothing, the inner third as much as the middle of
+    the tile, with a slope between. Edges of the image itself are not cut.
+    """
+    return _weights(grid, lambda start, tile, length: _cut_profile(start, tile, length, overlap))
+
+
+def _weights(grid: Grid, profile: Callable[[int, int, int], Floats]) -> Weights:
+    down = {start: profile(start, grid.tile_height, grid.height) for start in grid.rows}
+    along = {start: profile(start, grid.tile_width, grid.width) for start in grid.columns}
+    return Weights(_normalised(down, grid.height), _normalised(along, grid.width))
+
+
+def _normalised(profiles: dict[int, Floats], length: int) -> dict[int, Floats]:
+    """Scale profiles so that they sum to 1 everywhere along a side."""
+    total = np.zeros(length)
+    for start, profile in profiles.items():
+        total[start : start + len(profile)] += profile
+    return {
+        start: np.asarray(profile / total[start : start + len(profile)], np.float32)
+        for start, profile in profiles.items()
+    }
 
 
 def _soft_profile(length: int, side: int) -> Floats:
     distance = np.abs(np.arange(side) - (side - 1) / 2)
     profile = 1 / (1 + np.exp((distance - (side / 2 - _MARGIN)) / _SOFTNESS))
     return np.asarray(profile[side // 2 - length // 2 : side // 2 + length // 2 + length % 2], np.float32)
-
-
-def inner_weights(grid: Grid, row: int, column: int, overlap: int) -> Floats:
-    """Return the weight of each pixel of the tile at (row, column): nothing where it saw no further than its edge.
-
-    Of an edge inside the image the outer third of the overlap weighs nothing, the inner third as much as the middle of
-    the tile, with a slope between. Edges of the image itself are not cut.
-    """
-    down = _cut_profile(row, grid.tile_height, grid.height, overlap)
-    along = _cut_profile(column, grid.tile_width, grid.width, overlap)
-    return np.asarray(down[:, None] * along, np.float32)
 
 
 def _cut_profile(start: int, tile: int, length: int, overlap: int) -> Floats:
@@ -115,27 +141,32 @@ def _cut_profile(start: int, tile: int, length: int, overlap: int) -> Floats:
 
 
 class Blend:
-    """Put tiles together: where they overlap, their weighted mean.
+    """Put tiles together: where they overlap, their weighted mean; and only a window of the image.
 
     >>> grid = fixed_grid(300, 224, tile=224, overlap=0.1)
-    >>> blend = Blend(grid, channels=1)
+    >>> blend = Blend(soft_weights(grid), channels=1, window=(slice(8, 292), slice(8, 216)))
     >>> for row, column in grid.corners():
-    ...     blend.add(row, column, np.ones((1, 224, 224), np.float32), taper(224, 224))
-    >>> bool(np.allclose(blend.result(), 1))
-    True
+    ...     blend.add(row, column, np.ones((1, 224, 224), np.float32))
+    >>> blend.image.shape, bool(np.allclose(blend.image, 1))
+    ((1, 284, 208), True)
     """
 
-    def __init__(self, grid: Grid, channels: int) -> None:
-        self._sum = np.zeros((channels, grid.height, grid.width), np.float32)
-        self._weight = np.zeros((grid.height, grid.width), np.float32)
+    def __init__(self, weights: Weights, channels: int, window: tuple[slice, slice]) -> None:
+        self._weights, self._window = weights, window
+        self.image = np.zeros((channels, *(side.stop - side.start for side in window)), np.float32)
 
-    def add(self, row: int, column: int, values: Floats, weights: Floats) -> None:
-        """Add a tile (channels, h, w) with weights (h, w), whose first pixel is at (row, column)."""
-        window = (slice(row, row + values.shape[1]), slice(column, column + values.shape[2]))
-        self._sum[(slice(None), *window)] += values * weights
-        self._weight[window] += weights
+    def add(self, row: int, column: int, values: Floats) -> None:
+        """Add a tile (channels, h, w) whose first pixel is at (row, column)."""
+        (inner_rows, rows), (inner_columns, columns) = (
+            _shared(start, length, side)
+            for start, length, side in zip((row, column), values.shape[1:], self._window, strict=True)
+        )
+        weights = self._weights.down[row][inner_rows, None] * self._weights.along[column][inner_columns]
+        for plane, value in zip(self.image, values, strict=True):
+            plane[rows, columns] += value[inner_rows, inner_columns] * weights
 
-    def result(self) -> Floats:
-        """Return the image (channels, height, width); call once, when all tiles are there."""
-        self._sum /= self._weight
-        return self._sum
+
+def _shared(start: int, length: int, window: slice) -> tuple[slice, slice]:
+    """Return the part of a tile that lies in a window, counted in the tile and in the window."""
+    first, last = max(start, window.start), max(min(start + length, window.stop), max(start, window.start))
+    return slice(first - start, last - start), slice(first - window.start, last - window.start)

@@ -92,7 +92,7 @@ def test_labels_move_with_their_image(seed: int, zoom: float, elastic: bool) -> 
     inner = ndimage.minimum_filter(made.labels, 5) == ndimage.maximum_filter(made.labels, 5)
     both = pure & inner & (made.labels > 0)
     assert (made.image[0][both] == made.labels[both]).all()
-    assert both.sum() > 0.3 * (made.labels > 0).sum() or zoom < 1 or elastic
+    assert both.sum() > 0.1 * (made.labels > 0).sum() or zoom < 1 or elastic
 
 
 def test_the_same_generator_makes_the_same_crop() -> None:

@@ -8,19 +8,26 @@ whatever needs more is refused. A file is read once, as a whole, and its SHA-256
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 
 import flowseg
 from flowseg.checkpoint import _parse, _tensors
 from flowseg.checkpoint._files import PathLike, digest, naming, opened, read_bytes, write
-from flowseg.checkpoint._tensors import Tensors
+from flowseg.checkpoint._tensors import Arrays
 from flowseg.checkpoint.size_model import SizeModel, read_size_model
 from flowseg.errors import ModelError
-from flowseg.network import Network
 from flowseg.options import Architecture, ModelConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from flowseg.network import Network
 
 __all__ = [
     "MAX_BYTES",
@@ -45,8 +52,8 @@ class Checkpoint:
     ----------
     config
         What the file says about its network; where it says nothing, the defaults of `ModelConfig`.
-    weights
-        Every tensor under Cellpose's name, on the CPU; floats are float32, whatever the file held.
+    arrays
+        Every tensor under Cellpose's name; floats are float32, whatever the file held.
     digest
         SHA-256 of the file, 64 hexadecimal digits.
     source
@@ -57,14 +64,26 @@ class Checkpoint:
     """
 
     config: ModelConfig
-    weights: Tensors
+    arrays: Arrays
     digest: str
     source: str
     diameter_known: bool = True
 
-    def network(self) -> Network:
+    @cached_property
+    def weights(self) -> "dict[str, torch.Tensor]":
+        """The arrays as tensors of torch, on the CPU; they share their memory."""
+        import torch
+
+        return {name: torch.from_numpy(array) for name, array in self.arrays.items()}
+
+    def network(self) -> "Network":
         """Return a new network with a copy of these weights, on the CPU and in evaluation mode."""
-        network = _tensors.skeleton(self.config.architecture)
+        import torch
+
+        from flowseg.network import Network
+
+        with torch.device("meta"):  # shapes alone: no memory, no time
+            network = Network(self.config.architecture)
         network.load_state_dict({name: tensor.clone() for name, tensor in self.weights.items()}, assign=True)
         return network.eval()
 
@@ -111,10 +130,10 @@ def read(path: PathLike) -> Checkpoint:
         _parse.refuse_foreign(" ".join(tensors).encode(errors="replace"))
         stated = None if values is None else _tensors.stated_config(values)
         config = stated or _tensors.inferred_config(tensors, file.name)
-        weights = _tensors.checked(tensors, config)
+        arrays = _tensors.checked(tensors, config)
     return Checkpoint(
         config=config,
-        weights=weights,
+        arrays=arrays,
         digest=hashlib.sha256(data).hexdigest(),
         source="flowseg" if stated else "cellpose",
         diameter_known=bool(stated) or "diam_mean" in tensors,
@@ -128,7 +147,7 @@ def _read_bytes(path: Path) -> bytes:
         return read_bytes(file, MAX_BYTES)
 
 
-def write_flowseg(path: PathLike, config: ModelConfig, weights: Tensors, *, half: bool = False) -> str:
+def write_flowseg(path: PathLike, config: ModelConfig, weights: Mapping[str, Any], *, half: bool = False) -> str:
     """Write a model as safetensors with its config in the header, whole or not at all.
 
     Parameters
@@ -138,7 +157,8 @@ def write_flowseg(path: PathLike, config: ModelConfig, weights: Tensors, *, half
     config
         What the file says about the network; ``flowseg_version`` is filled in.
     weights
-        ``network.state_dict()``: complete, finite, of the shapes that ``config.architecture`` wants.
+        ``network.state_dict()``, or arrays of these names: complete, finite, of the shapes that
+        ``config.architecture`` wants.
     half
         Store float16: half the size, read back as float32.
 
@@ -154,20 +174,21 @@ def write_flowseg(path: PathLike, config: ModelConfig, weights: Tensors, *, half
     OSError
         The file could not be written; what was there before is untouched.
     """
-    import safetensors.torch
+    import safetensors.numpy
 
     config = replace(config, flowseg_version=flowseg.__version__)
-    tensors = _tensors.checked(_tensors.without_wrapper(weights), config)
+    tensors = _tensors.checked(_tensors.without_wrapper(_tensors.as_arrays(weights)), config)
     if half:
         # Variances and diameters stay: they are few, and small variances would be lost.
-        small = {name: tensor.half() for name, tensor in tensors.items() if tensor.ndim > 1}
+        with np.errstate(over="ignore"):  # what becomes infinite is refused
+            small = {name: array.astype(np.float16) for name, array in tensors.items() if array.ndim > 1}
         _tensors.refuse_nonfinite(small)
         tensors |= small
     header = {_parse.HEADER: json.dumps({"format": _tensors.FORMAT, **config.to_dict()}, sort_keys=True)}
-    return write(Path(path), safetensors.torch.save(tensors, metadata=header))
+    return write(Path(path), safetensors.numpy.save(tensors, metadata=header))
 
 
-def write_cellpose(path: PathLike, config: ModelConfig, weights: Tensors) -> str:
+def write_cellpose(path: PathLike, config: ModelConfig, weights: Mapping[str, Any]) -> str:
     """Write a model as a state dict that Cellpose 2 and 3 open, whole or not at all; return its SHA-256.
 
     Open it there with ``models.CellposeModel(pretrained_model=path)``, and with ``nchan=`` where the network does not
@@ -180,13 +201,15 @@ def write_cellpose(path: PathLike, config: ModelConfig, weights: Tensors) -> str
         As `write_flowseg`, and where Cellpose 3 has no such network (other widths, number of outputs, kernel,
         concatenated or not residual).
     """
+    import torch
+
     shape = config.architecture
     wanted = Architecture(channels=shape.channels, style=shape.style)
     if shape != wanted:
         raise ModelError(f"Cellpose 3 cannot run a network of {shape}; wanted {wanted}")
-    tensors = _tensors.checked(_tensors.without_wrapper(weights), config)
+    tensors = _tensors.checked(_tensors.without_wrapper(_tensors.as_arrays(weights)), config)
     if not shape.style:
-        tensors |= {name: torch.zeros_like(tensors[name]) for name in tensors if name.endswith("full.weight")}
+        tensors |= {name: np.zeros_like(tensors[name]) for name in tensors if name.endswith("full.weight")}
     buffer = io.BytesIO()
-    torch.save(tensors, buffer)
+    torch.save({name: torch.from_numpy(array) for name, array in tensors.items()}, buffer)
     return write(Path(path), buffer.getvalue())

@@ -8,10 +8,13 @@ import struct
 import zipfile
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy.typing as npt
 
+from flowseg.checkpoint import _torch_zip
+from flowseg.checkpoint._tensors import as_arrays
 from flowseg.errors import ModelError
+
+Array = npt.NDArray[Any]
 
 HEADER = "flowseg"
 """Name of the entry in a safetensors header that holds the config."""
@@ -59,24 +62,42 @@ def is_safetensors(data: bytes) -> bool:
     return data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= 16 * 2**20
 
 
-def parse_safetensors(data: bytes) -> tuple[dict[str, Tensor], Any]:
-    import safetensors.torch
+def parse_safetensors(data: bytes) -> tuple[dict[str, Array], Any]:
+    import safetensors.numpy
 
     length = int.from_bytes(data[:8], "little")
     try:
-        tensors = safetensors.torch.load(data)
-        stated = json.loads(data[8 : 8 + length]).get("__metadata__", {}).get(HEADER)
+        header = json.loads(data[8 : 8 + length])
+        stated = header.get("__metadata__", {}).get(HEADER)
+        if any(isinstance(entry, dict) and entry.get("dtype") == "BF16" for entry in header.values()):
+            tensors = _with_bfloat16(data)
+        else:
+            tensors = safetensors.numpy.load(data)
         values = None if stated is None else json.loads(stated)
     except (*DAMAGE, safetensors.SafetensorError) as error:
         raise ModelError(f"the safetensors file is damaged or cut short ({brief(error)})") from error
     return tensors, values
 
 
-def parse_torch(data: bytes) -> dict[str, Tensor]:
+def _with_bfloat16(data: bytes) -> dict[str, Array]:
+    """Read what numpy has no type for."""
+    import safetensors.torch
+
+    return as_arrays(safetensors.torch.load(data))
+
+
+def parse_torch(data: bytes) -> dict[str, Array]:
     if data.startswith(b"PK"):
         _check_zip(data)
     elif not data.startswith(_LEGACY_TORCH):
         raise ModelError(f"this is {_opening(data)}")
+    plain = _torch_zip.read(data)
+    return _parsed_by_torch(data) if plain is None else plain
+
+
+def _parsed_by_torch(data: bytes) -> dict[str, Array]:
+    import torch
+
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -118,17 +139,19 @@ def _why_refused(text: str) -> str:
     return f"the file asks to run {name}, which could be any code; refused. Save the network's state_dict instead"
 
 
-def _named_tensors(content: object, size: int) -> dict[str, Tensor]:
+def _named_tensors(content: object, size: int) -> dict[str, Array]:
+    import torch
+
     if not isinstance(content, dict) or not content:
         raise ModelError(f"the torch file holds a {type(content).__name__}; wanted a state dict, names and tensors")
     for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise ModelError(f"{str(name)[:60]!r} is a {type(value).__name__}; wanted a state dict, names and tensors")
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
             raise ModelError(f"{name[:60]} is a sparse, quantised or meta tensor; wanted a dense one")
     if sum(value.numel() * value.element_size() for value in content.values()) > size:
         raise ModelError("its tensors claim more bytes than the file has; refused")
-    return content
+    return as_arrays(content)
 
 
 def names_in_zip(file: io.BufferedReader) -> bytes:

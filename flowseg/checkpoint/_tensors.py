@@ -1,20 +1,21 @@
-"""Named tensors: the network they belong to, and whether they are all there and sound."""
+"""Named arrays of weights: the network they belong to, and whether they are all there and sound."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
+from flowseg.checkpoint._shapes import Shape, is_counter, shapes
 from flowseg.errors import ModelError
-from flowseg.network import Network
 from flowseg.options import Architecture, ModelConfig
 
 FORMAT = 1
 """Of the config in flowseg's own files; raised when an older flowseg would misread a newer file."""
 
-Tensors = Mapping[str, Tensor]
+Array = npt.NDArray[Any]
+Arrays = Mapping[str, Array]
 
 _DIAMETERS = ("diam_mean", "diam_labels")
 
@@ -23,7 +24,19 @@ _STYLE_OFF = re.compile(r"cellpose_residual_(on|off)_style_off_")
 _CLASSIFIER = re.compile(r"unet\d_residual_")
 
 
-def without_wrapper(tensors: Tensors) -> dict[str, Tensor]:
+def as_arrays(weights: Mapping[str, Any]) -> dict[str, Array]:
+    """Return tensors of torch, or arrays, as arrays; bfloat16, which numpy does not have, as float32."""
+    return {name: _as_array(value) for name, value in weights.items()}
+
+
+def _as_array(value: Any) -> Array:
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
+    return np.asarray(value)
+
+
+def without_wrapper(tensors: Arrays) -> dict[str, Array]:
     """Take off what DataParallel and torch.compile put before every name."""
     for prefix in ("module.", "_orig_mod."):
         if all(name.startswith(prefix) for name in tensors):
@@ -42,14 +55,14 @@ def stated_config(values: Any) -> ModelConfig:
     return ModelConfig.from_dict({name: value for name, value in values.items() if name != "format"})
 
 
-def inferred_config(tensors: Tensors, name: str) -> ModelConfig:
+def inferred_config(tensors: Arrays, name: str) -> ModelConfig:
     """Return what the tensors, and the name of the file, say about a network of Cellpose."""
     if _CLASSIFIER.match(name):
         raise ModelError("this is a U-Net classifier of Cellpose 1, which gives classes, not flows")
     architecture = _inferred_architecture(tensors, style=not _STYLE_OFF.match(name))
     diameters = {key: _diameter(tensors.get(key)) for key in _DIAMETERS}
     if "diam_mean" in tensors and diameters["diam_mean"] is None:
-        raise ModelError(f"diam_mean is {tensors['diam_mean'].flatten()[:3].tolist()}; wanted a diameter in pixels")
+        raise ModelError(f"diam_mean is {tensors['diam_mean'].ravel()[:3].tolist()}; wanted a diameter in pixels")
     return ModelConfig(
         architecture=architecture,
         diameter_mean=diameters["diam_mean"] or ModelConfig().diameter_mean,
@@ -57,15 +70,15 @@ def inferred_config(tensors: Tensors, name: str) -> ModelConfig:
     )
 
 
-def _diameter(tensor: Tensor | None) -> float | None:
+def _diameter(tensor: Array | None) -> float | None:
     """Return a diameter that Cellpose kept among the weights, or None where there is none that makes sense."""
-    if tensor is None or tensor.numel() != 1:
+    if tensor is None or tensor.size != 1:
         return None
-    value = float(tensor)
+    value = float(tensor.reshape(())) if tensor.dtype.kind in "fiu" else np.nan
     return value if 0.1 <= value <= 1e5 else None
 
 
-def _inferred_architecture(tensors: Tensors, style: bool) -> Architecture:
+def _inferred_architecture(tensors: Arrays, style: bool) -> Architecture:
     residual = any(name.startswith("downsample.down.res_down_") for name in tensors)
     down, up = ("res_down", "res_up") if residual else ("conv_down", "conv_up")
     kernels: list[tuple[int, ...]] = []
@@ -81,11 +94,11 @@ def _inferred_architecture(tensors: Tensors, style: bool) -> Architecture:
         kernel=kernels[0][2],
         residual=residual,
         style=style,
-        concatenation=joined.numel() == 2 * kernels[0][0],
+        concatenation=joined.size == 2 * kernels[0][0],
     )
 
 
-def _kernel_shape(tensors: Tensors, name: str) -> tuple[int, ...]:
+def _kernel_shape(tensors: Arrays, name: str) -> tuple[int, ...]:
     shape = tuple(tensors[name].shape)
     if len(shape) == 5:
         raise ModelError(f"{name} has shape {shape}: this is a network of 3D convolutions; wanted 2D")
@@ -94,42 +107,42 @@ def _kernel_shape(tensors: Tensors, name: str) -> tuple[int, ...]:
     return shape
 
 
-def skeleton(architecture: Architecture) -> Network:
-    """Return a network without weights, to compare with or to fill."""
-    with torch.device("meta"):  # shapes alone: no memory, no time
-        return Network(architecture)
-
-
-def checked(tensors: Tensors, config: ModelConfig) -> dict[str, Tensor]:
-    """Return the tensors as a complete state dict of the config's network: float32, dense, finite, its own memory."""
-    wanted = skeleton(config.architecture).state_dict()
+def checked(tensors: Arrays, config: ModelConfig) -> dict[str, Array]:
+    """Return the arrays as a complete state dict of the config's network: float32, finite, with their own memory."""
+    wanted = shapes(config.architecture)
     labels = config.diameter_mean if config.diameter_labels is None else config.diameter_labels
-    given = dict(tensors) | {"diam_mean": torch.tensor([config.diameter_mean]), "diam_labels": torch.tensor([labels])}
-    counters = {name for name in wanted if name.endswith("num_batches_tracked")}  # torch before 0.4.1 had none
-    given |= {name: torch.zeros((), dtype=torch.int64) for name in counters - set(given)}
+    given = dict(tensors) | _diameters(config.diameter_mean, labels)
+    counters = {name for name in wanted if is_counter(name)}  # torch before 0.4.1 had none
+    given |= {name: np.zeros((), np.int64) for name in counters - set(given)}
     if missing := [name for name in wanted if name not in given]:
         raise ModelError(f"{len(missing)} tensors are missing: {_some(missing)}")
     if extra := [name for name in given if name not in wanted]:
         raise ModelError(f"{len(extra)} tensors belong to another network: {_some(extra)}")
-    result = {name: _plain(name, given[name], model) for name, model in wanted.items()}
+    result = {name: _plain(name, given[name], shape) for name, shape in wanted.items()}
     refuse_nonfinite(result)
     return result
 
 
-def _plain(name: str, tensor: Tensor, model: Tensor) -> Tensor:
-    if tensor.shape != model.shape:
-        raise ModelError(f"{name} has shape {tuple(tensor.shape)}; wanted {tuple(model.shape)}")
-    if tensor.is_floating_point() != model.is_floating_point() or tensor.is_complex():
-        raise ModelError(f"{name} has type {tensor.dtype}; wanted {model.dtype}")
-    return tensor.detach().to("cpu", model.dtype).clone(memory_format=torch.contiguous_format)
+def _diameters(*values: float) -> dict[str, Array]:
+    return {name: np.array([value], np.float32) for name, value in zip(_DIAMETERS, values, strict=True)}
 
 
-def refuse_nonfinite(tensors: Tensors) -> None:
+def _plain(name: str, array: Array, shape: Shape) -> Array:
+    if array.shape != shape:
+        raise ModelError(f"{name} has shape {array.shape}; wanted {shape}")
+    kinds, kind = ("iu", np.int64) if is_counter(name) else ("f", np.float32)
+    if array.dtype.kind not in kinds:
+        raise ModelError(f"{name} has type {array.dtype}; wanted {np.dtype(kind)}")
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is refused
+        return np.array(array, kind, order="C")
+
+
+def refuse_nonfinite(tensors: Arrays) -> None:
     """Raise unless every weight is finite and every variance a variance."""
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
+    for name, array in tensors.items():
+        if not np.isfinite(array).all():
             raise ModelError(f"{name} holds NaN or infinity; wanted finite weights (did the training diverge?)")
-        if name.endswith("running_var") and (tensor < 0).any():
+        if name.endswith("running_var") and (array < 0).any():
             raise ModelError(f"{name} holds a negative variance; is the file damaged?")
 
 

@@ -167,7 +167,7 @@ def export(model: str, out: Path, overwrite: bool) -> None:
         located = zoo.resolve(model, progress=bar.tell)
     found = zoo.read(located)
     write = checkpoint.write_flowseg if out.suffix == ".safetensors" else checkpoint.write_cellpose
-    digest = write(out, found.config, found.weights)
+    digest = write(out, found.config, found.arrays)
     click.echo(f"{out}: sha256 {digest}")
 
 

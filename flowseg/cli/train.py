@@ -118,7 +118,7 @@ def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller")
         NewModel(settings["inputs"], _numbers(settings["widths"]), settings["diameter_mean"]),
         settings["axes"],
         _choice(settings["channels"]),
-        str(settings["data"]),
+        Path(settings["data"]).resolve().name,
         plain,
         settings["licence"],
         settings["export"] or "",

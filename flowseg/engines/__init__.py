@@ -1,15 +1,15 @@
 """Engines run a network on batches of tiles; all of them have the same few methods."""
 
+import ctypes
 import importlib.util
+import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 from flowseg.arrays import Floats
 from flowseg.errors import OptionError
 from flowseg.options import Architecture
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Batch(NamedTuple):
@@ -58,11 +58,24 @@ def choose(device: str = "auto", precision: str = "auto") -> Choice:
 
 
 def _fastest_device() -> str:
+    if not _may_have_gpu():  # asking torch takes a second and 200 MB
+        return "cpu"
     import torch
 
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _may_have_gpu() -> bool:
+    """Tell whether there is a driver of a GPU: NVIDIA's, AMD's, or a Mac."""
+    if sys.platform == "darwin" or Path("/dev/kfd").exists():
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _choose_for_processor(precision: str) -> Choice:
@@ -81,7 +94,7 @@ def _choose_for_processor(precision: str) -> Choice:
 
 
 def start(
-    architecture: Architecture, weights: "Mapping[str, torch.Tensor]", device: str = "auto", precision: str = "auto"
+    architecture: Architecture, weights: Mapping[str, Any], device: str = "auto", precision: str = "auto"
 ) -> Engine:
     """Start the engine that `choose` chooses on a network."""
     chosen = choose(device, precision)

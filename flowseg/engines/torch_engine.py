@@ -1,6 +1,7 @@
 """Run a network through torch: on the processor, an NVIDIA GPU (cuda) or an Apple one (mps)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,14 +36,14 @@ class TorchEngine:
     def __init__(
         self,
         architecture: Architecture,
-        weights: Mapping[str, torch.Tensor],
+        weights: Mapping[str, Any],
         precision: str = "fp32",
         device: str = "cpu",
     ) -> None:
         self.precision = precision
         self.device = str(device_of(device))
         network = Network(architecture)
-        network.load_state_dict(dict(weights))
+        network.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})
         self.batch_pixels = 2**19 if self.device == "cpu" else 2**23
         self._type = _TYPES[precision]
         self._network = network.eval().to(self.device, self._type, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -54,7 +54,7 @@ def finish(task: Task, folder: RunFolder, history: Sequence[Report], about: Mapp
     folder.write_json("scores.json", scores)
     folder.write_text("MODEL_CARD.md", card(kept, task, rows, worst, history, about))
     if about.get("export") == "cellpose":
-        checkpoint.write_cellpose(folder.path / "cellpose_model", kept.config, kept.weights)
+        checkpoint.write_cellpose(folder.path / "cellpose_model", kept.config, kept.arrays)
 
 
 def _choose_thresholds(task: Task, folder: RunFolder) -> None:
@@ -65,7 +65,7 @@ def _choose_thresholds(task: Task, folder: RunFolder) -> None:
     start = replace(task.config, group_thresholds={})
     tuned = tune(_predicted(task, replace(kept, config=start)), defaults=MaskOptions(**asdict(start.thresholds)))
     config = replace(start, **asdict(tuned.overall.thresholds), group_thresholds=tuned.group_thresholds)
-    checkpoint.write_flowseg(folder.model, config, kept.weights)
+    checkpoint.write_flowseg(folder.model, config, kept.arrays)
     folder.write_json("thresholds.json", _told(tuned))
 
 

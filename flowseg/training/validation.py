@@ -42,9 +42,9 @@ class Score(NamedTuple):
 
 def model_of(network: Network, config: ModelConfig, device: str) -> Model:
     """Return a model that segments with a network in training."""
-    weights = {name: tensor.detach().float().cpu().clone() for name, tensor in network.state_dict().items()}
-    kept = Checkpoint(config, weights, digest="", source="flowseg")
-    return Model([kept], [engines.start(config.architecture, weights, device)], ["in training"])
+    arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in network.state_dict().items()}
+    kept = Checkpoint(config, arrays, digest="", source="flowseg")
+    return Model([kept], [engines.start(config.architecture, arrays, device)], ["in training"])
 
 
 def look(

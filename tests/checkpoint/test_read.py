@@ -298,8 +298,8 @@ KERNEL = "downsample.down.res_down_1.conv.conv_2.2.weight"
     ("change", "text"),
     [
         ({KERNEL: torch.zeros(4, 4, 3, 4)}, r"conv_2.2.weight has shape \(4, 4, 3, 4\); wanted \(4, 4, 3, 3\)"),
-        ({KERNEL: torch.zeros(4, 4, 3, 3, dtype=torch.int32)}, "conv_2.2.weight has type torch.int32"),
-        ({KERNEL: torch.zeros(4, 4, 3, 3, dtype=torch.complex64)}, "conv_2.2.weight has type torch.complex64"),
+        ({KERNEL: torch.zeros(4, 4, 3, 3, dtype=torch.int32)}, "conv_2.2.weight has type int32"),
+        ({KERNEL: torch.zeros(4, 4, 3, 3, dtype=torch.complex64)}, "conv_2.2.weight has type complex64"),
         ({KERNEL: torch.full((4, 4, 3, 3), torch.nan)}, "conv_2.2.weight holds NaN or infinity"),
         ({KERNEL: torch.full((4, 4, 3, 3), 1e300, dtype=torch.float64)}, "conv_2.2.weight holds NaN or infinity"),
         ({"output.0.running_var": -torch.ones(3)}, "output.0.running_var holds a negative variance"),
