@@ -33,6 +33,9 @@ class AugmentOptions:
     contrast, brightness
         Stretch intensities by a factor up to ``1 + contrast`` or its inverse, and shift them by up to ``brightness``
         of the span between the percentiles of the image.
+    colour
+        Stretch each channel by a factor of its own up to ``1 + colour`` or its inverse, and shift it by up to half of
+        ``colour`` of the span.
     gamma
         Raise intensities to a power between ``1 / (1 + gamma)`` and ``1 + gamma``.
     noise, blur
@@ -55,6 +58,7 @@ class AugmentOptions:
     elastic: float = 0.0
     contrast: float = 0.2
     brightness: float = 0.1
+    colour: float = 0.0
     gamma: float = 0.2
     noise: float = 0.05
     blur: float = 0.0
@@ -62,9 +66,9 @@ class AugmentOptions:
     invert: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, most in (("scale", 9), ("elastic", 100), ("contrast", 9), ("brightness", 9), ("gamma", 9)):
+        for name, most in (("scale", 9), ("elastic", 100), ("contrast", 9), ("brightness", 9), ("colour", 9)):
             self._check(name, most)
-        for name, most in (("noise", 9), ("blur", 20), ("drop", 1), ("invert", 1)):
+        for name, most in (("gamma", 9), ("noise", 9), ("blur", 20), ("drop", 1), ("invert", 1)):
             self._check(name, most)
 
     def _check(self, name: str, most: float) -> None:
@@ -73,7 +77,7 @@ class AugmentOptions:
             raise OptionError(f"{name} is {value!r}; wanted a number from 0 to {most}")
 
 
-NOTHING = AugmentOptions(False, False, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+NOTHING = AugmentOptions(False, False, *[0] * 10)
 """Crops as the image is: what validation looks at."""
 
 
@@ -182,7 +186,7 @@ def _window(
 
 def _intensities(image: Floats, rng: np.random.Generator, options: AugmentOptions) -> Floats | None:
     """Return the image with other intensities; None where nothing is to be changed."""
-    if options.contrast or options.brightness or options.gamma:
+    if options.contrast or options.brightness or options.colour or options.gamma:
         _stretch(image, rng, options)
     elif not (options.noise or options.blur or options.drop or options.invert):
         return None
@@ -199,7 +203,7 @@ def _intensities(image: Floats, rng: np.random.Generator, options: AugmentOption
 
 
 def _stretch(image: Floats, rng: np.random.Generator, options: AugmentOptions) -> None:
-    """Change brightness, contrast and gamma in place, all channels alike."""
+    """Change brightness, contrast and gamma in place, all channels alike, then the colours."""
     power = _drawn_factor(rng, options.gamma)
     if power != 1:
         np.maximum(image, 0, out=image)
@@ -208,3 +212,7 @@ def _stretch(image: Floats, rng: np.random.Generator, options: AugmentOptions) -
     shift = rng.uniform(-options.brightness, options.brightness) if options.brightness else 0.0
     image *= np.float32(factor)
     image += np.float32(shift)
+    if options.colour:
+        each = (len(image), 1, 1)
+        image *= ((1 + options.colour) ** rng.uniform(-1, 1, each)).astype(np.float32)
+        image += (options.colour / 2 * rng.uniform(-1, 1, each)).astype(np.float32)

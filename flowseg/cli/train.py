@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-_AUGMENT = "rotate, flip, scale, elastic, contrast, brightness, gamma, noise, blur, drop, invert"
+_AUGMENT = "rotate, flip, scale, elastic, contrast, brightness, colour, gamma, noise, blur, drop, invert"
 
 
 @click.command("train")
@@ -18,7 +18,7 @@ _AUGMENT = "rotate, flip, scale, elastic, contrast, brightness, gamma, noise, bl
 @click.option("--pretrained", default="cyto2", show_default=True, help="Model to start from: a name, a file, or none.")
 @click.option("--inputs", default="two", show_default=True, help="From nothing: grey, two or rgb channels.")
 @click.option("--widths", default="32,64,128,256", show_default=True, help="From nothing: size of the network.")
-@click.option("--diameter-mean", type=float, default=30.0, show_default=True, help="From nothing: of the model.")
+@click.option("--diameter-mean", type=float, help="Diameter at the network; of the pretrained model, or 30.")
 @click.option("--format", "format_", help="Kind of DATA, where it is not recognised: pairs, kaggle, coco, ...")
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of the images, where it is elsewhere.")
 @click.option("--masks", type=click.Path(path_type=Path), help="Folder of the label images.")
@@ -115,7 +115,8 @@ def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller")
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
     asked = Asked(
         None if pretrained == "none" else pretrained,
-        NewModel(settings["inputs"], _numbers(settings["widths"]), settings["diameter_mean"]),
+        NewModel(settings["inputs"], _numbers(settings["widths"])),
+        settings["diameter_mean"],
         settings["axes"],
         _choice(settings["channels"]),
         Path(settings["data"]).resolve().name,

@@ -58,13 +58,10 @@ class NewModel:
         are, grey three times.
     widths
         Channels of each level.
-    diameter
-        Diameter in pixels that objects have when they reach the network.
     """
 
     inputs: str = "two"
     widths: tuple[int, ...] = (32, 64, 128, 256)
-    diameter: float = 30.0
 
     def config(self) -> ModelConfig:
         """Return the config of such a model."""
@@ -72,7 +69,7 @@ class NewModel:
             raise OptionError(f"inputs is {self.inputs!r}; wanted one of {', '.join(_INPUTS)}")
         names = _INPUTS[self.inputs]
         shape = Architecture(channels=len(names), widths=self.widths)
-        return ModelConfig(architecture=shape, diameter_mean=self.diameter, channel_names=names)
+        return ModelConfig(architecture=shape, channel_names=names)
 
 
 @dataclass(frozen=True)
@@ -85,6 +82,8 @@ class Asked:
         A model's name or file to start from; None: ``new``.
     new
         The network that starts from nothing.
+    diameter
+        Diameter in pixels that objects have when they reach the network; None: as in the model to start from.
     axes, choice
         Axes and channels of the images, where they are not clear.
     described
@@ -99,6 +98,7 @@ class Asked:
 
     pretrained: str | None = None
     new: NewModel = field(default_factory=NewModel)
+    diameter: float | None = None
     axes: str | None = None
     choice: ChannelChoice = field(default_factory=ChannelChoice)
     described: str = ""
@@ -166,6 +166,7 @@ def _start(asked: Asked) -> tuple[Network, ModelConfig]:
 
 
 def _with_data(config: ModelConfig, split: Split, name: str, options: TrainOptions, asked: Asked) -> ModelConfig:
+    config = config if asked.diameter is None else replace(config, diameter_mean=asked.diameter)
     diameter = config.diameter_mean
     if options.crop.rescale != "none":
         measured = [validation.median_diameter(item.instances()) for item in split.train]

@@ -21,7 +21,7 @@ from flowseg.training.loop import Progress
 from flowseg.training.step import Losses, Stepper
 from tests.training.data import items
 
-TINY = Asked(new=NewModel("grey", (4, 6, 8), 16.0))
+TINY = Asked(new=NewModel("grey", (4, 6, 8)), diameter=16.0)
 OPTIONS = TrainOptions(
     crops=48, batch_size=4, lr=0.01, reports=3, device="cpu", precision="fp32", crop=CropOptions(size=32), workers=2
 )
