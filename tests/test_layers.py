@@ -63,6 +63,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"torch"},
     ),
     "tune": ({"dynamics", "instances", "kernels", "metrics"}, set()),
+    "synthetic": ({"instances", "rle", "files"}, {"scipy", "PIL"}),
     "inspection": ({"sources", "instances", "kernels"}, set()),
     "contact_sheet": ({"sources", "instances", "boundaries", "plots"}, {"PIL"}),
     "evaluate": ({"sources", "instances", "metrics", "overlaps", "plots", "labels", "images"}, {"PIL"}),

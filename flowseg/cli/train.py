@@ -183,8 +183,8 @@ class _Teller:
             return
         line = f"{report.crops:>9,} crops  loss {report.train_loss:.3f}"
         if report.validation_loss == report.validation_loss:  # not nan: there is a validation part
-            line += f"  validation {report.validation_loss:.3f}  AP@0.5 {report.ap50:.3f}  mean AP {report.map:.3f}"
-        self.progress.console.print(f"{line}  {report.crops_per_second:.0f} crops/s", highlight=False)
+            line += f"  validation {report.validation_loss:.3f}  AP50 {report.ap50:.3f}  mAP {report.map:.3f}"
+        self.progress.console.print(f"{line}  {report.crops_per_second:.0f} crops/s", highlight=False, soft_wrap=True)
 
     def finish(self, done: Any) -> None:
         """Say what was made and what to do with it."""

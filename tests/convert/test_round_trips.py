@@ -10,7 +10,7 @@ from flowseg import cli
 from flowseg.convert import Conversion, convert
 from flowseg.overlaps import resolve_overlaps
 from flowseg.sources.collection import Collection
-from flowseg.sources.data_sets import KINDS, open_collection
+from flowseg.sources.data_sets import open_collection
 from tests.convert.collections import masks_of, overlapping
 
 
@@ -22,8 +22,6 @@ def same(one: Collection, other: Collection) -> bool:
 @pytest.mark.parametrize("order", ["row", "column"])
 @pytest.mark.parametrize("form", ["rle", "polygons"])
 def test_kaggle_to_coco_to_kaggle(tmp_path: Path, order: str, form: str) -> None:
-    if "coco" not in KINDS:
-        pytest.skip("COCO is not read yet")
     given, images = overlapping(tmp_path), tmp_path / "images"
     names = [tmp_path / name for name in ("1.csv", "2.json", "3.csv")]
     convert(given, Conversion(names[0], order=order))  # type: ignore[arg-type]
