@@ -66,7 +66,9 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Those of `MaskOptions` that are chosen for a group of images.
+    """What is chosen for images, or a group of them: some of `MaskOptions`, and the diameter to segment at.
+
+    ``diameter`` is in pixels; None: estimated from each image.
 
     >>> Thresholds(cellprob_threshold=-1.0).min_size
     15
@@ -75,11 +77,14 @@ class Thresholds:
     cellprob_threshold: float = 0.0
     flow_threshold: float = 0.4
     min_size: int = 15
+    diameter: float | None = None
 
     def __post_init__(self) -> None:
         _number("cellprob_threshold", self.cellprob_threshold, -100, 100)
         _number("flow_threshold", self.flow_threshold, 0, 1e6)
         _whole("min_size", self.min_size, -1, 2**31 - 1)
+        if self.diameter is not None:
+            _number("diameter", self.diameter, 0.1, 1e5)
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,8 @@ class ModelConfig:
         Largest mean squared error between an object's flows and those of its mask; 0 keeps every object.
     min_size
         Pixels of the smallest object that is kept; -1 keeps every object.
+    diameter
+        Diameter in pixels to segment at where none is asked for; None: estimated from each image.
     group_thresholds
         `Thresholds` by name of a group of images, such as a cell type, where others than the above are better.
     training_data
@@ -135,6 +142,7 @@ class ModelConfig:
     cellprob_threshold: float = 0.0
     flow_threshold: float = 0.4
     min_size: int = 15
+    diameter: float | None = None
     group_thresholds: Mapping[str, Thresholds] = field(default_factory=dict, hash=False)
     training_data: str = ""
     licence: str = ""
@@ -177,6 +185,8 @@ class ModelConfig:
         _number("cellprob_threshold", self.cellprob_threshold, -100, 100)
         _number("flow_threshold", self.flow_threshold, 0, 1e6)
         _whole("min_size", self.min_size, -1, 2**31 - 1)
+        if self.diameter is not None:
+            _number("diameter", self.diameter, 0.1, 1e5)
 
     def _check_groups(self) -> None:
         if not isinstance(self.group_thresholds, Mapping):
@@ -190,7 +200,7 @@ class ModelConfig:
     @property
     def thresholds(self) -> Thresholds:
         """The thresholds for images of no group in particular."""
-        return Thresholds(self.cellprob_threshold, self.flow_threshold, self.min_size)
+        return Thresholds(self.cellprob_threshold, self.flow_threshold, self.min_size, self.diameter)
 
     def for_group(self, group: str) -> "ModelConfig":
         """Return the config with the thresholds of a group, if it has any.
@@ -350,10 +360,14 @@ class SegmentOptions:
 
     def masks(self, config: ModelConfig, scale: float) -> MaskOptions:
         """Return how instances are made: what is set here, else what the model says, at this scale of the network."""
+        return self._with(self.chosen_of(config), scale)
+
+    def chosen_of(self, config: ModelConfig) -> Thresholds:
+        """Return what a model's file says for the group of images."""
         if self.group and self.group not in config.group_thresholds:
             known = ", ".join(sorted(config.group_thresholds)) or "none"
             raise OptionError(f"the model has no thresholds for a group {self.group!r}; it has {known}")
-        return self._with(config.for_group(self.group).thresholds, scale)
+        return config.for_group(self.group).thresholds
 
     def _with(self, models: Thresholds, scale: float) -> MaskOptions:
         def first(mine: Any, other: Any) -> Any:

@@ -28,6 +28,7 @@ class _Search(NamedTuple):
 
 
 _FROM_DEFAULT = _Search(far_off=1.3, least=3, runs=2)
+_FROM_TUNING = _Search(far_off=1.6, least=3, runs=1)
 _FROM_SIZE_MODEL = _Search(far_off=1.02, least=1, runs=1)  # Cellpose runs once more at whatever it found
 _GIVEN = _Search(far_off=1.0, least=1, runs=0)
 
@@ -162,14 +163,22 @@ class Model:
 
     def _first_diameter(self, planes: Floats, options: SegmentOptions) -> tuple[float, _Search]:
         """Return the diameter to run at first, predicted from the style where a network has a size model."""
+        diameter, search = self._known_diameter(options)
+        if search is _FROM_DEFAULT:
+            for engine, size in zip(self._engines, self._sizes, strict=False):
+                if size is not None:
+                    style = predict.measure_style(engine, planes, self._how(diameter, options))
+                    return size.diameter(style), _FROM_SIZE_MODEL
+        return diameter, search
+
+    def _known_diameter(self, options: SegmentOptions) -> tuple[float, _Search]:
+        """Return the diameter that was asked for, or that the model was tuned to, or that it was trained on."""
         if options.diameter:
             return options.diameter, _GIVEN
-        usual = self.config.diameter_labels or self.config.diameter_mean
-        for engine, size in zip(self._engines, self._sizes, strict=False):
-            if size is not None:
-                style = predict.measure_style(engine, planes, self._how(usual, options))
-                return size.diameter(style), _FROM_SIZE_MODEL
-        return usual, _FROM_DEFAULT
+        tuned = options.chosen_of(self.config).diameter
+        if tuned is not None:
+            return tuned, _FROM_TUNING
+        return self.config.diameter_labels or self.config.diameter_mean, _FROM_DEFAULT
 
     def _chosen(self, image: Image, options: SegmentOptions) -> channels.Chosen:
         config = self.config
@@ -179,7 +188,7 @@ class Model:
     def estimate_bytes(self, shape: tuple[int, int], options: SegmentOptions | None = None) -> int:
         """Return about how many bytes an image (height, width) takes at its peak, beside the model."""
         options = options or SegmentOptions()
-        diameter = options.diameter or self.config.diameter_labels or self.config.diameter_mean
+        diameter, _ = self._known_diameter(options)
         bytes_a_value = 4 if self._engines[0].precision == "fp32" else 2
         return predict.estimate_bytes(shape, self._how(diameter, options), bytes_a_value)
 

@@ -110,7 +110,8 @@ class Tuned:
 
     def applied_to(self, config: ModelConfig) -> ModelConfig:
         """Return a model's config with what was chosen, overall and for groups."""
-        return replace(config, **asdict(self.overall.thresholds), group_thresholds=self.group_thresholds)
+        best = replace(self.overall.thresholds, diameter=config.diameter)
+        return replace(config, **asdict(best), group_thresholds=self.group_thresholds)
 
 
 def tune(

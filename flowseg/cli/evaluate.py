@@ -34,8 +34,8 @@ import click
 def command(pred: Path, truth: Path, **settings: Any) -> None:
     """Score predicted instances against true ones; images are matched by name.
 
-    PRED and TRUTH are data sets of any kind: a folder of label images, a CSV of run-length encodings, a folder with one
-    mask a file. True instances may overlap, predicted ones must not.
+    PRED and TRUTH are data sets of any kind: a folder of label images, a CSV of run-length encodings, COCO JSON, a
+    folder with one mask a file. True instances may overlap, predicted ones must not.
 
     \b
     Examples:

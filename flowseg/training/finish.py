@@ -2,19 +2,16 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from flowseg import checkpoint
 from flowseg.checkpoint import Checkpoint
-from flowseg.options import MaskOptions, SegmentOptions
-from flowseg.training import validation
+from flowseg.training import tuning, validation
 from flowseg.training.loop import Task
 from flowseg.training.run_folder import Report, RunFolder
 from flowseg.training.validation import THRESHOLDS
-from flowseg.tune import Choice, Predicted, Tuned, tune
 
 _WORST = 10
 _DRAWS = 2000
@@ -42,7 +39,7 @@ class Looked(NamedTuple):
 
 def finish(task: Task, folder: RunFolder, history: Sequence[Report], about: Mapping[str, Any]) -> None:
     """Choose thresholds on the validation images, keep them in the model, score it; write the card and the export."""
-    _choose_thresholds(task, folder)
+    tuning.choose(task, folder)
     kept = checkpoint.read(folder.model)
     looked = list(_looked(task, kept))
     rows = summary(looked, task.options.seed) if looked else []
@@ -57,54 +54,13 @@ def finish(task: Task, folder: RunFolder, history: Sequence[Report], about: Mapp
         checkpoint.write_cellpose(folder.path / "cellpose_model", kept.config, kept.arrays)
 
 
-def _choose_thresholds(task: Task, folder: RunFolder) -> None:
-    """Store the thresholds that are best on the validation images, overall and by group, in the model's file."""
-    if not task.split.validation:
-        return
-    kept = checkpoint.read(folder.model)
-    start = replace(task.config, group_thresholds={})
-    tuned = tune(_predicted(task, replace(kept, config=start)), defaults=MaskOptions(**asdict(start.thresholds)))
-    config = replace(start, **asdict(tuned.overall.thresholds), group_thresholds=tuned.group_thresholds)
-    checkpoint.write_flowseg(folder.model, config, kept.arrays)
-    folder.write_json("thresholds.json", _told(tuned))
-
-
-def _predicted(task: Task, kept: Checkpoint) -> Iterator[Predicted]:
-    column = about_column(task)
-    model = validation.model_of(kept.network(), kept.config, task.options.device)
-    for seen in validation.look(model, task.split.validation, task.diameter_of, task.axes, task.choice):
-        found, group = seen.found, seen.item.columns.get(column, "")
-        niter = SegmentOptions().masks(kept.config, kept.config.diameter_mean / found.diameter).niter
-        yield Predicted(found.flows, found.cellprob, seen.truth, group, niter)
-
-
-def _told(tuned: Tuned) -> dict[str, Any]:
-    """Return the choices and the best of what was tried, for JSON."""
-
-    def plain(choice: Choice) -> dict[str, Any]:
-        return {**choice._asdict(), "thresholds": asdict(choice.thresholds)}
-
-    best = [{**asdict(one.thresholds), "score": one.score, "by_group": dict(one.by_group)} for one in tuned.table[:20]]
-    groups = {name: plain(choice) for name, choice in tuned.groups.items()}
-    return {"overall": plain(tuned.overall), "groups": groups, "best_tried": best}
-
-
 def _looked(task: Task, kept: Checkpoint) -> Iterator[Looked]:
     """Segment the validation images; the column that parts were stratified or balanced by is their group."""
-    column = about_column(task)
+    column = tuning.group_column(task)
     model = validation.model_of(kept.network(), kept.config, task.options.device)
     for seen in validation.look(model, task.split.validation, task.diameter_of, task.axes, task.choice):
         aps = validation.score([seen]).aps[0]
         yield Looked(seen.item.name, seen.item.columns.get(column, ""), len(seen.truth), aps)
-
-
-def about_column(task: Task) -> str:
-    """Return the column that scores are told apart by: the balanced one, or cell_type or kind where there is one."""
-    items = task.split.validation
-    for name in (task.options.crop.balance, "cell_type", "kind"):
-        if name and items and all(name in item.columns for item in items):
-            return name
-    return ""
 
 
 def summary(looked: Sequence[Looked], seed: int) -> list[Row]:
@@ -152,7 +108,8 @@ def card(
         f"- Diameter: {config.diameter_mean:g} pixels at the network; {_diameter(config.diameter_labels)} in the data",
         f"- Size: widths {', '.join(map(str, shape.widths))}; sha256 of the weights' file {kept.digest}",
         f"- Thresholds: probability {config.cellprob_threshold:g}, flow error {config.flow_threshold:g}, "
-        f"at least {config.min_size} pixels" + (", chosen on the images held back" if rows else ""),
+        f"at least {config.min_size} pixels; diameter {_segmented_at(config.diameter)}"
+        + (", chosen on the images held back" if rows else ""),
         f"- Licence: {config.licence or 'not stated'}",
         "",
         "## Training",
@@ -173,6 +130,10 @@ def card(
 
 def _diameter(value: float | None) -> str:
     return "not known" if value is None else f"{value:.1f}"
+
+
+def _segmented_at(diameter: float | None) -> str:
+    return "estimated from each image" if diameter is None else f"{diameter:g} pixels"
 
 
 def _scores(rows: Sequence[Row], worst: Sequence[Looked]) -> list[str]:

@@ -19,6 +19,7 @@ from flowseg.network import Network
 from flowseg.options import ModelConfig
 from flowseg.sources.collection import Item
 from flowseg.training import validation
+from flowseg.training.events import Events
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import Processes, shared_normalisation
 from flowseg.training.run_folder import Report, RunFolder
@@ -98,6 +99,7 @@ class Loop:
         self._still = self._make_crops(split.validation, still) if split.validation else None
         self.history: list[Report] = []
         self.best = -math.inf
+        self._events: Events | None = None
         self._losses: list[float] = []
         self._seconds = 0.0
         self._start = self._clock = self._saved = time.monotonic()
@@ -109,6 +111,8 @@ class Loop:
     def run(self) -> None:
         """Train to the end, or until nothing has become better for long; a stop loses nothing."""
         self._restore()
+        if self.processes.first:
+            self._events = Events(self.folder.path, self.stepper.done)
         due = self._report_steps()
         try:
             for batch in self._batches():
@@ -125,6 +129,9 @@ class Loop:
             if self.processes.first:
                 self._save()
             raise
+        finally:
+            if self._events is not None:
+                self._events.close()
 
     def _batches(self) -> Iterator[Batch]:
         options = self.task.options
@@ -214,6 +221,8 @@ class Loop:
             checkpoint.write_flowseg(self.folder.model, self.task.config, weights)
         checkpoint.write_flowseg(self.folder.last, self.task.config, weights)
         self._save()
+        if self._events is not None:
+            self._events.write(report)
         rows = [dict(zip(Report._fields, one, strict=True)) for one in self.history]
         self.folder.write_bytes("curves.png", plots.figure_png(plots.training_curves(rows)))
         for number, one in enumerate(found[:: max(1, len(found) // _PICTURES)][:_PICTURES]):

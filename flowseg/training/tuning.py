@@ -1,0 +1,145 @@
+"""What the images held back say is best: thresholds, and the diameter to segment at, overall and by group."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from flowseg import checkpoint
+from flowseg.checkpoint import Checkpoint
+from flowseg.options import MaskOptions, ModelConfig, SegmentOptions, Thresholds
+from flowseg.sources.collection import Item
+from flowseg.training import validation
+from flowseg.training.loop import Task
+from flowseg.training.run_folder import RunFolder
+from flowseg.tune import Choice, Predicted, Tuned, tune
+
+_FACTORS = (0.8, 1.0, 1.25)  # of the median diameter in the images trained on
+_LEAST_IMAGES = 3  # of a group; fewer say nothing about a diameter
+_LEAST_GAIN = 0.002  # of mean AP
+
+
+class DiameterChoice(NamedTuple):
+    """Mean AP of some images at a diameter chosen, and with each image's own estimate; None: the estimate is kept."""
+
+    diameter: float | None
+    score: float
+    estimated_score: float
+    images: int
+
+
+def choose(task: Task, folder: RunFolder) -> None:
+    """Store what is best on the validation images in the model's file, and tell all of it in ``thresholds.json``."""
+    if not task.split.validation:
+        return
+    kept = checkpoint.read(folder.model)
+    start = replace(task.config, group_thresholds={}, diameter=None)
+    tuned = tune(_predicted(task, replace(kept, config=start)), defaults=MaskOptions(**_mask_settings(start)))
+    config = tuned.applied_to(start)
+    diameters = choose_diameters(task, replace(kept, config=config))
+    checkpoint.write_flowseg(folder.model, _with_diameters(config, diameters), kept.arrays)
+    folder.write_json("thresholds.json", _told(tuned, diameters))
+
+
+def group_column(task: Task) -> str:
+    """Return the column that groups are told apart by: the balanced one, or cell_type or kind where there is one."""
+    items = task.split.validation
+    for name in (task.options.crop.balance, "cell_type", "kind"):
+        if name and items and all(name in item.columns for item in items):
+            return name
+    return ""
+
+
+def choose_diameters(task: Task, kept: Checkpoint) -> dict[str, DiameterChoice]:
+    """Try diameters on validation images, against the estimate: for all images ("") and for each group.
+
+    A diameter is chosen where it gains more than one standard error of the paired difference.
+    """
+    column = group_column(task)
+    items = task.split.validation[: task.options.validation_images]
+    names = [item.columns.get(column, "") for item in items]
+    model = validation.model_of(kept.network(), kept.config, task.options.device)
+
+    def scores(diameters: Sequence[float | None]) -> npt.NDArray[np.float64]:
+        asked = iter(diameters)
+        seen = validation.look(model, items, lambda _: next(asked), task.axes, task.choice)
+        return np.array([np.mean(validation.score([one]).aps[0]) for one in seen])
+
+    estimated = scores([None] * len(items))
+    found: dict[str, DiameterChoice] = {}
+    typical = _typical(task.split.train, column, set(names))
+    for groups in [{""}, {name for name in names if name and names.count(name) >= _LEAST_IMAGES}]:
+        usual = {name: typical[name if name in groups else ""] for name in set(names)}
+        tried = [(factor, scores([factor * usual[name] for name in names])) for factor in _FACTORS if groups]
+        for group in sorted(groups):
+            own = np.array([not group or name == group for name in names])
+            options = [(factor * typical[group], each[own]) for factor, each in tried]
+            found[group] = _best(options, estimated[own])
+    return found
+
+
+def _typical(items: Sequence[Item], column: str, groups: set[str]) -> dict[str, float]:
+    """Return the median over images of the median diameter: of all ("") and of each group, that of all if unseen."""
+    pairs = [(item.columns.get(column, ""), validation.median_diameter(item.instances())) for item in items]
+    of_all = [diameter for _, diameter in pairs if diameter is not None]
+    of_each = {group: [one for name, one in pairs if name == group and one is not None] for group in groups}
+    return {"": float(np.median(of_all))} | {
+        group: float(np.median(each or of_all)) for group, each in of_each.items() if group
+    }
+
+
+def _best(
+    options: Sequence[tuple[float, npt.NDArray[np.float64]]], estimated: npt.NDArray[np.float64]
+) -> DiameterChoice:
+    diameter, scores = max(options, key=lambda option: float(option[1].mean()))
+    gain = scores - estimated
+    error = float(gain.std(ddof=1)) / len(gain) ** 0.5 if len(gain) > 1 else np.inf
+    if gain.mean() <= max(_LEAST_GAIN, error):
+        return DiameterChoice(None, float(estimated.mean()), float(estimated.mean()), len(estimated))
+    return DiameterChoice(round(diameter, 1), float(scores.mean()), float(estimated.mean()), len(estimated))
+
+
+def _with_diameters(config: ModelConfig, diameters: Mapping[str, DiameterChoice]) -> ModelConfig:
+    """Return the config with the diameters; a group that wants another than all has thresholds of its own."""
+    overall = diameters[""].diameter
+    groups = {
+        name: replace(config.group_thresholds.get(name, config.thresholds), diameter=one.diameter)
+        for name, one in diameters.items()
+        if name and (name in config.group_thresholds or one.diameter != overall)
+    }
+    return replace(config, diameter=overall, group_thresholds={**config.group_thresholds, **groups})
+
+
+def _predicted(task: Task, kept: Checkpoint) -> Iterator[Predicted]:
+    column = group_column(task)
+    model = validation.model_of(kept.network(), kept.config, task.options.device)
+    for seen in validation.look(model, task.split.validation, task.diameter_of, task.axes, task.choice):
+        found, group = seen.found, seen.item.columns.get(column, "")
+        niter = SegmentOptions().masks(kept.config, kept.config.diameter_mean / found.diameter).niter
+        yield Predicted(found.flows, found.cellprob, seen.truth, group, niter)
+
+
+def _mask_settings(config: ModelConfig) -> dict[str, Any]:
+    return {name: value for name, value in asdict(config.thresholds).items() if name != "diameter"}
+
+
+def _told(tuned: Tuned, diameters: Mapping[str, DiameterChoice]) -> dict[str, Any]:
+    """Return the choices and the best of what was tried, for JSON."""
+
+    def plain(choice: Choice, group: str) -> dict[str, Any]:
+        at = diameters.get(group)
+        return {
+            **choice._asdict(),
+            "thresholds": _shown(choice.thresholds),
+            "diameter": at._asdict() if at else None,
+        }
+
+    best = [{**_shown(one.thresholds), "score": one.score, "by_group": dict(one.by_group)} for one in tuned.table[:20]]
+    groups = {name: plain(choice, name) for name, choice in tuned.groups.items()}
+    return {"overall": plain(tuned.overall, ""), "groups": groups, "best_tried": best}
+
+
+def _shown(thresholds: Thresholds) -> dict[str, Any]:
+    return {name: value for name, value in asdict(thresholds).items() if name != "diameter"}
