@@ -30,6 +30,7 @@ class _Search(NamedTuple):
 _FROM_DEFAULT = _Search(far_off=1.3, least=3, runs=2)
 _FROM_TUNING = _Search(far_off=1.6, least=3, runs=1)
 _FROM_SIZE_MODEL = _Search(far_off=1.02, least=1, runs=1)  # Cellpose runs once more at whatever it found
+_SMALLEST = 5.0  # pixels: specks are not the cells to go by
 _GIVEN = _Search(far_off=1.0, least=1, runs=0)
 
 
@@ -107,7 +108,7 @@ class Model:
             "engine": engine.name,
             "device": engine.device,
             "precision": engine.precision,
-            "size_model": any(size is not None for size in self._sizes),
+            "size_models": [size.digest for size in self._sizes if size is not None],
         }
 
     def segment(
@@ -116,6 +117,7 @@ class Model:
         options: SegmentOptions | None = None,
         *,
         axes: str | None = None,
+        max_bytes: int | None = None,
         **settings: Any,
     ) -> Segmentation:
         """Segment one image.
@@ -128,6 +130,8 @@ class Model:
             All settings in one record, or
         axes
             What each axis is, where the shape does not tell: "CYX", "YXC".
+        max_bytes
+            Do not go to an estimated diameter at which about this much memory would not be enough.
         **settings
             some settings by name: ``diameter=17, channels=(1, 0), tta=True`` (see `flowseg.options.SegmentOptions`).
 
@@ -141,11 +145,11 @@ class Model:
         percentiles = options.percentiles or self.config.normalisation
         how = Normalization(percentiles, tile=options.normalise_tile, invert=options.invert)
         normalised = normalize(chosen.planes, how)
-        diameter, search = self._first_diameter(normalised.planes, options)
+        diameter, search = self._first_diameter(normalised.planes, options, max_bytes)
         prediction, found = self._run(normalised.planes, diameter, options)
         for _ in range(search.runs):
             better = _better_diameter(found.labels, diameter, search)
-            if better is None:
+            if better is None or not self._fits(chosen.planes.shape[1:], better, options, max_bytes):
                 break
             diameter = better
             prediction, found = self._run(normalised.planes, diameter, options)
@@ -161,15 +165,22 @@ class Model:
             given.pixels,
         )
 
-    def _first_diameter(self, planes: Floats, options: SegmentOptions) -> tuple[float, _Search]:
+    def _first_diameter(self, planes: Floats, options: SegmentOptions, max_bytes: int | None) -> tuple[float, _Search]:
         """Return the diameter to run at first, predicted from the style where a network has a size model."""
         diameter, search = self._known_diameter(options)
         if search is _FROM_DEFAULT:
             for engine, size in zip(self._engines, self._sizes, strict=False):
                 if size is not None:
                     style = predict.measure_style(engine, planes, self._how(diameter, options))
-                    return size.diameter(style), _FROM_SIZE_MODEL
+                    predicted = size.diameter(style)
+                    if self._fits(planes.shape[1:], predicted, options, max_bytes):
+                        return predicted, _FROM_SIZE_MODEL
         return diameter, search
+
+    def _fits(self, shape: tuple[int, ...], diameter: float, options: SegmentOptions, max_bytes: int | None) -> bool:
+        height, width = shape
+        at = replace(options, diameter=diameter)
+        return max_bytes is None or self.estimate_bytes((height, width), at) <= max_bytes
 
     def _known_diameter(self, options: SegmentOptions) -> tuple[float, _Search]:
         """Return the diameter that was asked for, or that the model was tuned to, or that it was trained on."""
@@ -262,7 +273,7 @@ def _better_diameter(found: Labels, diameter: float, search: _Search) -> float |
     diameters = labels.diameters(found)
     if len(diameters) < search.least:
         return None
-    measured = float(np.median(diameters))
+    measured = max(_SMALLEST, float(np.median(diameters)))
     return measured if max(measured / diameter, diameter / measured) > search.far_off else None
 
 

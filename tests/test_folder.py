@@ -114,6 +114,18 @@ def test_one_bad_image_is_reported_and_the_rest_goes_on(model: Path, images: Pat
     assert len(stamps(tmp_path / "out")) == 4
 
 
+def test_results_of_an_image_that_is_no_longer_readable_go(model: Path, images: Path, tmp_path: Path) -> None:
+    out, given = tmp_path / "out", ("--model", model, "--save", "labels,rle")
+    assert segment(images, "-o", out, *given).exit_code == 0
+    (images / "image1.png").write_bytes(b"not what it was")
+    (images / "image2.png").touch()
+    assert segment(images, "-o", out, *given).exit_code == 1
+    assert sorted(contents(out)) == [f"image{number}_labels.tif" for number in (0, 2, 3, 4)]
+    assert not (out / ".parts/image1.rle.csv").exists()
+    ids = {row["id"] for row in csv.DictReader((out / "submission.csv").read_text().splitlines())}
+    assert ids <= {"image0", "image2", "image3", "image4"}
+
+
 def test_json_lines_and_quiet(model: Path, images: Path, tmp_path: Path) -> None:
     result = segment(images, "-o", tmp_path / "out", "--model", model, "--json")
     lines = [json.loads(line) for line in result.output.splitlines()]

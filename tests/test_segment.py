@@ -73,6 +73,17 @@ def test_a_diameter_that_is_far_off_is_found_out(diameter: int) -> None:
     assert metrics.average_precision(cells, found.labels, 0.5).ap[0] > 0.6
 
 
+def test_a_diameter_that_would_take_too_much_memory_is_not_gone_to() -> None:
+    cells = solid_cells(180, 18, seed=2)
+    model = oracle()
+    enough = model.estimate_bytes(cells.shape)
+    assert model.segment(picture(cells)).diameter < 25
+    assert model.segment(picture(cells), max_bytes=enough).diameter == 30
+    model._sizes = [checkpoint.SizeModel(np.zeros(4), np.zeros(4), float(np.log(0.5)), 30.0)]
+    assert model.segment(picture(cells), max_bytes=4 * enough, diameter=None).diameter < 25
+    assert model.segment(picture(cells), max_bytes=enough).diameter == 30
+
+
 @pytest.mark.parametrize("predicted", [45, 60])
 def test_a_size_model_says_where_to_begin(predicted: float) -> None:
     cells = solid_cells(600, 60, seed=2)

@@ -327,12 +327,12 @@ def test_a_model_by_name_segments_at_its_predicted_diameter(place: Place) -> Non
     zoo.fetch("known", limits=QUICK)
     image = np.where(solid_cells(80, 20, seed=1) > 0, 200, 10)
     model = load_model("known", device="cpu", precision="fp32")
-    assert model.description["size_model"]
+    assert model.description["size_models"] == [hashlib.sha256(SIZES).hexdigest()]
     assert model.config.diameter_mean == 17.0
     assert model.segment(image, diameter=12).diameter == 12
     assert model.segment(image).diameter != 17
     (place.models / "size_known.npy").unlink()
-    assert not load_model("known", device="cpu", precision="fp32").description["size_model"]
+    assert not load_model("known", device="cpu", precision="fp32").description["size_models"]
 
 
 def test_a_size_model_of_another_network_is_refused(place: Place, tmp_path: Path) -> None:
@@ -424,7 +424,7 @@ def test_segment_takes_names_and_has_a_default(place: Place, tmp_path: Path) -> 
     flowseg(*given, "--model", "known", "--device", "cpu", "--quiet")
     record = json.loads((tmp_path / "out" / "run.json").read_bytes())
     assert record["model"]["models"] == ["known"]
-    assert record["model"]["size_model"] is True
+    assert record["model"]["size_models"] == [hashlib.sha256(SIZES).hexdigest()]
 
 
 def test_a_slow_download_shows_a_bar(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

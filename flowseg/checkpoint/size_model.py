@@ -3,6 +3,7 @@
 Such a file is a pickled dictionary, and is read without running any of it (see `flowseg.pickles`).
 """
 
+import hashlib
 import io
 import math
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ class SizeModel:
         Mean logarithm of diameter over ``diameter_mean`` in training (``ymean``).
     diameter_mean
         Diameter in pixels that the network was trained at (``diam_mean``).
+    digest
+        SHA-256 of the file.
 
     Examples
     --------
@@ -46,6 +49,7 @@ class SizeModel:
     style_mean: npt.NDArray[np.float64]
     log_mean: float
     diameter_mean: float
+    digest: str = ""
 
     def __post_init__(self) -> None:
         shape = self.weights.shape
@@ -96,6 +100,7 @@ def read_size_model(path: PathLike) -> SizeModel:
                 style_mean=_vector(values, "smean"),
                 log_mean=_number(values, "ymean"),
                 diameter_mean=_number(values, "diam_mean"),
+                digest=hashlib.sha256(data).hexdigest(),
             )
         except InputError as error:
             raise ModelError(str(error)) from error

@@ -1,6 +1,7 @@
 """Run a network through torch: on the processor, an NVIDIA GPU (cuda) or an Apple one (mps)."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,8 @@ class TorchEngine:
     def run(self, tiles: Floats, style: Floats | None = None) -> Batch:
         """Run the network on tiles (N, C, H, W), each with its own style or all with the one given, (S,)."""
         given = None if style is None else torch.from_numpy(style[None]).to(self.device, self._type)
-        result = self._network(self._moved(tiles), given)
+        with self._exact():
+            result = self._network(self._moved(tiles), given)
         styles = (
             result.style.float().cpu().numpy() if style is None else np.broadcast_to(style, (len(tiles), len(style)))
         )
@@ -61,8 +63,15 @@ class TorchEngine:
     @torch.inference_mode()
     def styles(self, tiles: Floats) -> Floats:
         """Return the mean deepest features (N, S) of tiles."""
-        pooled: Floats = self._network.pooled(self._moved(tiles)).float().cpu().numpy()
+        with self._exact():
+            pooled: Floats = self._network.pooled(self._moved(tiles)).float().cpu().numpy()
         return pooled
+
+    def _exact(self) -> AbstractContextManager[None]:
+        """Keep a GPU from rounding float32 to TF32, which torch lets convolutions do by default."""
+        if self.precision != "fp32" or not self.device.startswith("cuda"):
+            return nullcontext()
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
     def _moved(self, tiles: Floats) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(tiles)).to(

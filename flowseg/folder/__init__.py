@@ -5,6 +5,7 @@ digests of the input, the options and the model; a run leaves alone what that fi
 Tables are put together at the end from parts kept in ``.parts``.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -182,10 +183,22 @@ class _Run:
             if isinstance(read, dict):
                 return read
             begun = time.perf_counter()
-            found = self.model.segment(read.image, self.options)
+            found = self.model.segment(read.image, self.options, max_bytes=read.available)
             return _Found(found, read.digest, time.perf_counter() - begun)
         except _OF_ONE_IMAGE as error:
+            self._discard_stale(item)
             return line_of_failure(item.name, item.path, error)
+
+    def _discard_stale(self, item: _Item) -> None:
+        """Remove the results of what this file held before, now that it holds something that fails."""
+        line = self.ledger.get(item.name)
+        if line is None or line["source"] != os.path.abspath(item.path):
+            return
+        with contextlib.suppress(OSError):
+            if files.digest(item.path) != line["input"]:
+                self.ledger.begin(item.name)
+                for each in set(_results.names_of_files(item.name, SAVES).values()) & set(map(str, line["files"])):
+                    (self.job.out / each).unlink(missing_ok=True)
 
     def _read_ahead(
         self, readers: ThreadPoolExecutor, items: Sequence[_Item]
@@ -218,7 +231,7 @@ class _Run:
         if available is not None:
             self._check_memory(item.path, available)
         image = image_files.read(item.path, axes=self.job.axes, plane=self.job.plane, max_bytes=available)
-        return _Read(image, digest)
+        return _Read(image, digest, available)
 
     def _is_still_right(self, item: _Item, line: Line, digest: str) -> bool:
         """Tell whether an image was done from the same bytes in the same way, and its files are there."""
@@ -267,10 +280,11 @@ class _Run:
 
 
 class _Read(NamedTuple):
-    """An image and the digest of its file."""
+    """An image, the digest of its file, and how many bytes of memory are free for it (None: not known)."""
 
     image: Image
     digest: str
+    available: int | None
 
 
 class _Found(NamedTuple):

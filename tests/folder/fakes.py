@@ -26,7 +26,7 @@ class FakeModel:
         self.seen: list[str] = []
         self.needs = 0
 
-    def segment(self, image: Image, options: SegmentOptions) -> Segmentation:
+    def segment(self, image: Image, options: SegmentOptions, max_bytes: int | None = None) -> Segmentation:
         self.before(image)
         time.sleep(self.seconds)
         assert image.path is not None
