@@ -4,7 +4,7 @@
 
 Both train the full network from nothing on the same images, batches of 8 crops of 224 x 224 pixels. Reading images and
 (for Cellpose) computing flows come before the clock starts: what is timed is a step, crops and augmentation included.
-With --quality CROPS both are trained on the same 85 % for as many crops, and scored on the other 15 %.
+How good the networks become is for `benchmarks/quality.py`.
 """
 
 import argparse
@@ -18,15 +18,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from flowseg import __version__, metrics, threads
+from flowseg import __version__, threads
 from flowseg.dataset import CropOptions, Crops
 from flowseg.network import Network
 from flowseg.options import ModelConfig
 from flowseg.sources.collection import Item
 from flowseg.sources.data_sets import open_collection
-from flowseg.training import Asked, Split, TrainOptions, held_out, train
+from flowseg.training import TrainOptions
 from flowseg.training.step import Stepper
-from flowseg.training.validation import THRESHOLDS, median_diameter
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 MARK = "## Training"
@@ -38,13 +37,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--quality", type=int, metavar="CROPS")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     items = list(open_collection(options.data))
     rows = speed_rows(items[:64], options.device, options.steps)
-    if options.quality:
-        rows += quality_rows(held_out(items, 0.15, 0), options.device, options.quality)
     for row in rows:
         print(row, flush=True)
     kept = RESULTS.read_text() if RESULTS.exists() else "# Measured\n"
@@ -117,46 +113,6 @@ def peer_train(model: object, images: list, masks: list, crops: int, epochs: int
         )  # fmt: skip
 
 
-def quality_rows(split: Split, device: str, crops: int) -> list[str]:
-    theirs = peer_score(split, device, crops)
-    rows = []
-    for name, settings in (
-        ("Cellpose's learning rate and weight decay", {"lr": 0.005, "weight_decay": 1e-5}),
-        ("defaults", {}),
-    ):
-        with tempfile.TemporaryDirectory() as folder:
-            options = TrainOptions(crops=crops, device=device, reports=1, **settings)
-            done = train(Split(split.train, []), Path(folder) / "run", options, Asked())
-            ours = our_score(done.model, split)
-        rows.append(f"| mean AP after {crops:,} crops, {name} | {ours:.4f} | {theirs:.4f} | {ours - theirs:+.4f} |")
-    return rows
-
-
-def our_score(model: Path, split: Split) -> float:
-    from flowseg.segment import load_model
-
-    loaded = load_model(str(model))
-    aps = []
-    for item in split.validation:
-        image, truth = item.sample()
-        found = loaded.segment(image, diameter=median_diameter(truth))
-        aps.append(metrics.average_precision(truth, found.labels, THRESHOLDS).ap.mean())
-    return float(np.mean(aps))
-
-
-def peer_score(split: Split, device: str, crops: int) -> float:
-    model = peer_network(device)
-    images, masks = map(list, zip(*arrays(split.train), strict=True))
-    epochs = max(1, crops // len(images))
-    peer_train(model, images, masks, crops // epochs, epochs)
-    aps = []
-    for item, (image, _) in zip(split.validation, arrays(split.validation), strict=True):
-        truth = item.instances()
-        found = model.eval(image, channels=[0, 0], diameter=median_diameter(truth))[0]
-        aps.append(metrics.average_precision(truth, np.asarray(found, np.int32), THRESHOLDS).ap.mean())
-    return float(np.mean(aps))
-
-
 def page(rows: list[str], device: str) -> str:
     cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line)
     where = torch.cuda.get_device_name() if device.startswith("cuda") else f"{cpu.split(':')[1].strip()}, CPU"
@@ -166,7 +122,7 @@ def page(rows: list[str], device: str) -> str:
 `benchmarks/training.py`, flowseg {__version__} beside cellpose 3.1.1.2 `train_seg`, {datetime.date.today()}, {where},
 {threads.count()} cores. The full network, batches of {BATCH} crops of {SIDE} x {SIDE} pixels of the Data Science Bowl.
 
-| what | flowseg | cellpose | ratio or gain |
+| what | flowseg | cellpose | ratio |
 |---|---|---|---|
 {body}
 """

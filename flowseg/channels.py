@@ -120,7 +120,9 @@ def for_network(image: Image, choice: ChannelChoice, names: Sequence[str], count
     if count not in (1, 2):
         raise ModelError(f"the network takes {count} channels; wanted one of 1 or 2, or of {', '.join(COLORS)}")
     chosen = choice.take(image, (names[0], names[1]) if len(names) == 2 else ("cytoplasm", "nucleus"))
-    return chosen._replace(planes=chosen.planes[:count])
+    if count == 1:
+        return Chosen(chosen.planes[:1], _source(image, chosen.first), chosen.first, None)
+    return chosen
 
 
 def _colors(image: Image, choice: ChannelChoice) -> Chosen:
@@ -128,7 +130,7 @@ def _colors(image: Image, choice: ChannelChoice) -> Chosen:
         return Chosen(image.pixels[:3], "red, green and blue", None, None)
     chosen = replace(choice, second=None).take(image)
     planes = np.broadcast_to(chosen.planes[0], (3, *image.shape))
-    return Chosen(planes, f"{chosen.text}, as grey", chosen.first, None)
+    return Chosen(planes, f"{_source(image, chosen.first)}", chosen.first, None)
 
 
 def parse(channels: "ChannelChoice | Sequence[int | str | None] | str | int | None") -> ChannelChoice:
@@ -221,13 +223,18 @@ def _mean(pixels: Array) -> Array:
 
 
 def _text(image: Image, first: int | None, second: int | None, roles: tuple[str, str]) -> str:
-    def channel(number: int) -> str:
-        if image.color and not image.channel_names:
-            return f"channel {number} {COLORS[number]!r}"
-        return f"channel {image.channel_text(number)}"
+    below = "nothing" if second is None else _channel(image, second)
+    return f"{roles[0]} <- {_source(image, first)}, {roles[1]} <- {below}"
 
+
+def _source(image: Image, first: int | None) -> str:
+    """Say which channel is segmented; None: the mean of all."""
     if first is None:
-        top = "mean of red, green and blue" if image.color else f"mean of {image.channels} channels"
-    else:
-        top = "grey" if image.channels == 1 and not image.channel_names else channel(first)
-    return f"{roles[0]} <- {top}, {roles[1]} <- {'nothing' if second is None else channel(second)}"
+        return "mean of red, green and blue" if image.color else f"mean of {image.channels} channels"
+    return "grey" if image.channels == 1 and not image.channel_names else _channel(image, first)
+
+
+def _channel(image: Image, number: int) -> str:
+    if image.color and not image.channel_names:
+        return f"channel {number} {COLORS[number]!r}"
+    return f"channel {image.channel_text(number)}"

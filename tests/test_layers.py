@@ -66,14 +66,17 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "synthetic": ({"instances", "rle", "files"}, {"scipy", "PIL"}),
     "inspection": ({"sources", "instances", "kernels"}, set()),
     "contact_sheet": ({"sources", "instances", "boundaries", "plots"}, {"PIL"}),
-    "evaluate": ({"sources", "instances", "metrics", "overlaps", "plots", "labels", "images"}, {"PIL"}),
+    "evaluate": ({"sources", "instances", "metrics", "overlaps", "plots", "labels", "images", "report"}, {"PIL"}),
     "folder": (
-        {"segment", "exports", "sources", "rle", "images", "dynamics", "instances", "measure"},
+        {"segment", "exports", "sources", "rle", "images", "dynamics", "instances", "measure", "report"},
         set(),
     ),
     "big": ({"segment", "tiles"}, {"dask"}),
     "plots": ({"labels"}, {"matplotlib", "PIL"}),
-    "report": ({"plots"}, {"matplotlib"}),
+    "report": (
+        {"boundaries", "exports", "instances", "plots", "sources", "dataset", "augment", "channels"},
+        {"PIL"},
+    ),
 }
 # The command line and the doctor sit on top: any room, imported inside the command.
 TABLE["doctor"] = (set(TABLE) - {"__main__"}, {"torch", "numba"})

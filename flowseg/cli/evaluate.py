@@ -17,6 +17,7 @@ import click
 @click.option("--by", metavar="COLUMN", help="Scores for each value of a column of the truth, such as cell_type.")
 @click.option("--worst", type=click.IntRange(0), default=5, show_default=True, help="How many of the worst images.")
 @click.option("--overlays", type=click.Path(file_okay=False, path_type=Path), help="Folder: draw the worst images.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to look through: x.html.")
 @click.option("--csv", "table", type=click.Path(dir_okay=False, path_type=Path), help="Write a row for each image.")
 @click.option("--json", "as_json", is_flag=True, help="Print all scores as JSON, those of each image too.")
 @click.option("--missing", type=click.Choice(["error", "empty", "skip"]), default="error", show_default=True,
@@ -42,6 +43,7 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
       flowseg evaluate results/ data/
       flowseg evaluate submission.csv train.csv --by cell_type --missing skip
       flowseg evaluate results/ data/ --worst 10 --overlays worst --csv scores.csv
+      flowseg evaluate results/ data/ --report scores.html
     """
     import numpy as np
 
@@ -60,6 +62,7 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
             progress=bar.tell,
         )
     drawn = _draw(predictions, truths, scores, settings)
+    _write_report(predictions, truths, scores, settings)
     if settings["table"] is not None:
         _write(settings["table"], _rows(scores).encode())
     if settings["as_json"]:
@@ -68,6 +71,8 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
         _show(scores, settings["worst"])
         if drawn:
             click.echo(f"{drawn} pictures of the worst images in {settings['overlays']}")
+        if settings["report"] is not None:
+            click.echo(f"a page of all images, the worst first: {settings['report']}")
         if settings["table"] is not None:
             click.echo(f"scores of all images in {settings['table']}")
 
@@ -107,6 +112,19 @@ def _draw(predictions: Any, truths: Any, scores: Any, settings: dict[str, Any]) 
         picture = pictures.overlay(pairs[image.name], settings["axes"])
         _write(folder / f"{number:0{len(str(len(worst)))}d}_{image.name}.png", plots.png(picture))
     return len(worst)
+
+
+def _write_report(predictions: Any, truths: Any, scores: Any, settings: dict[str, Any]) -> None:
+    path = settings["report"]
+    if path is None:
+        return
+    from flowseg.cli._progress import late_bar
+    from flowseg.evaluate import comparison, report
+
+    pairs = comparison.match_names(predictions, truths, settings["missing"]).both
+    title = f"{predictions.root.name} against {truths.root.name}"
+    with late_bar("drawing", len(pairs), settings["quiet"] or settings["as_json"]) as step:
+        report.write(path, title, pairs, scores, settings["axes"], step)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -22,6 +22,7 @@ _MOST_SHAPES = 6
 @click.option("--limit", type=click.IntRange(min=1), help="Look at so many images only, evenly over the data set.")
 @click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Draw images with outlines to a PNG.")
 @click.option("--tiles", type=click.IntRange(1, 400), default=24, show_default=True, help="Images on the sheet.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to look through: x.html.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(data: Path, as_json: bool, **settings: Any) -> None:
     """Say what a data set holds: counts, sizes, diameters by group, overlaps, suspicious masks.
@@ -33,6 +34,7 @@ def command(data: Path, as_json: bool, **settings: Any) -> None:
       flowseg inspect train.csv --images train/
       flowseg inspect stage1_train/ --sheet sheet.png
       flowseg inspect labelled/ --limit 100 --json
+      flowseg inspect labelled/ --report data.html       every image, its masks and its crops, in a browser
     """
     from flowseg.cli._progress import late_bar
     from flowseg.inspection import inspect, sampled
@@ -55,8 +57,31 @@ def command(data: Path, as_json: bool, **settings: Any) -> None:
         _show(report)
     if settings["sheet"] is not None and len(collection):
         _draw(collection, settings, as_json)
+    if settings["report"] is not None and len(collection):
+        _write_page(collection, report, settings, as_json)
     if report.problems:
         sys.exit(1)
+
+
+def _write_page(collection: Any, report: Any, settings: dict[str, Any], quiet: bool) -> None:
+    from flowseg.cli._progress import late_bar
+    from flowseg.inspection import sampled
+    from flowseg.report import data_page
+
+    items = sampled(collection, settings["limit"])
+    whole = report.whole
+    facts = {
+        "images": f"{report.images:,}",
+        "masks": f"{whole.instances:,}",
+        "median diameter": f"{whole.diameter.median:.1f} px",
+        "masks that share pixels": f"{whole.overlapping:,}",
+        "problems": f"{len(report.problems):,}",
+    }
+    column = next(iter(report.groups), "")
+    with late_bar("drawing", len(items), quiet) as step:
+        data_page.write(settings["report"], collection.root.name, items, facts, settings["axes"], column, step)
+    if not quiet:
+        click.echo(f"\na page of {len(items)} images: {settings['report']}")
 
 
 def _draw(collection: Any, settings: dict[str, Any], quiet: bool) -> None:

@@ -39,7 +39,7 @@ import click
     "--save",
     default="labels",
     show_default=True,
-    help="Some of labels,rle,table,flows,coco,rois,geojson,seg,outlines,overlay,parquet.",
+    help="Some of labels,rle,table,flows,coco,rois,geojson,seg,outlines,overlay,parquet,report.",
 )
 @click.option("--rle-order", type=click.Choice(["row", "column"]), default="row", show_default=True)
 @click.option("--recursive", is_flag=True, help="Look into the folders of folders too.")
@@ -70,6 +70,7 @@ def command(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, **se
       geojson   <name>.geojson          QuPath, with measurements
       seg       <name>_seg.npy          Cellpose;  outlines: <name>_cp_outlines.txt
       overlay   <name>_overlay.png      outlines on the image
+      report    report.html             a page to look through all of it, in any browser
       flows     <name>_flows.npz        for flowseg masks
     """
     try:

@@ -57,16 +57,16 @@ def draw(planes: npt.NDArray[Any], image: npt.ArrayLike) -> Bytes:
         raise InputError(f"planes have shape {stack.shape} and type {stack.dtype}; wanted (channels, height, width)")
     found = arrays.as_labels(image).image
     arrays.check_same_shape(found.shape, stack.shape[1:], "the label image and the planes")
-    canvas = _seen(stack)
+    canvas = seen(stack)
     border = labels.outline_mask(found)
-    hues = _STAIN_HUES if _is_colour(stack) else _ALL_HUES
+    hues = _STAIN_HUES if is_colour(stack) else _ALL_HUES
     canvas[border] = _colours(int(found.max(initial=0)), *hues)[found[border]]
     return canvas
 
 
-def _seen(stack: npt.NDArray[Any]) -> Bytes:
+def seen(stack: npt.NDArray[Any]) -> Bytes:
     """Return an image as one sees it, (H, W, 3)."""
-    if _is_colour(stack):  # colours keep their balance: stretched together
+    if is_colour(stack):  # colours keep their balance: stretched together
         return np.ascontiguousarray(np.moveaxis(_stretched(stack), 0, 2))
     if len(stack) == 1:
         return np.repeat(_stretched(stack[0])[..., np.newaxis], 3, axis=2)
@@ -94,7 +94,8 @@ def _stretched(values: npt.NDArray[Any]) -> Bytes:
     return np.asarray(np.nan_to_num(stretched, copy=False), np.uint8)
 
 
-def _is_colour(stack: npt.NDArray[Any]) -> bool:
+def is_colour(stack: npt.NDArray[Any]) -> bool:
+    """Tell whether three planes are red, green and blue."""
     return len(stack) == 3 and stack.dtype == np.uint8
 
 

@@ -11,11 +11,11 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flowseg import __version__, files, rle
 from flowseg.errors import FlowsegError, InputError, OptionError
@@ -125,8 +125,9 @@ def run(
             summary.stopped = True
         summary.seconds = time.perf_counter() - started
         try:
-            _write_tables(job, summary)
-            _write_record(model, job, options, summary)
+            record = _record(model, job, options, summary)
+            _write_tables(job, summary, record)
+            files.write_whole(job.out / "run.json", json.dumps(record, indent=1).encode())
         except OSError as error:
             summary.problem = f"the tables and run.json are not complete: {error}"
     return summary
@@ -305,7 +306,7 @@ def _refuse_another_image(item: _Item, line: Line) -> None:
         )
 
 
-def _write_tables(job: Job, summary: Summary) -> None:
+def _write_tables(job: Job, summary: Summary, record: Mapping[str, Any]) -> None:
     """Put the tables together, of all images that have results; a run that was stopped leaves that to the next."""
     if summary.stopped:
         return
@@ -315,7 +316,7 @@ def _write_tables(job: Job, summary: Summary) -> None:
         for line in summary.lines
         if line["status"] != "failed"
     ]
-    _results.write_tables(job.out, kept, job.save, job.rle_order)
+    _results.write_tables(job.out, kept, job.save, job.rle_order, record)
 
 
 def _file_name(line: Line) -> str:
@@ -323,8 +324,9 @@ def _file_name(line: Line) -> str:
     return (Path(line["name"]).parent / Path(line["path"]).name).as_posix()
 
 
-def _write_record(model: Model, job: Job, options: SegmentOptions, summary: Summary) -> None:
-    record = {
+def _record(model: Model, job: Job, options: SegmentOptions, summary: Summary) -> dict[str, Any]:
+    """Return what ``run.json`` holds."""
+    return {
         "flowseg": __version__,
         "model": model.description,
         "options": asdict(options),
@@ -333,7 +335,6 @@ def _write_record(model: Model, job: Job, options: SegmentOptions, summary: Summ
         "stopped": summary.stopped,
         "images": summary.lines,
     }
-    files.write_whole(job.out / "run.json", json.dumps(record, indent=1).encode())
 
 
 def _settings_digest(model: Model, job: Job, options: SegmentOptions) -> str:

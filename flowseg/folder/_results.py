@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flowseg import files, instances, measure, rle
 from flowseg.errors import InputError, OptionError
@@ -24,6 +24,7 @@ from flowseg.exports import (
     tables,
 )
 from flowseg.options import MaskOptions
+from flowseg.report import run_page, view
 from flowseg.segment import Segmentation
 
 
@@ -93,11 +94,16 @@ class Output(NamedTuple):
 
 
 class Parts:
-    """The parts of a table: what each image left."""
+    """The parts of a table: what each image left; and the record of the run, as ``run.json`` holds it."""
 
-    def __init__(self, out: Path, ending: str, images: Sequence[Kept]) -> None:
-        self.images = images
+    def __init__(self, out: Path, ending: str, images: Sequence[Kept], record: Mapping[str, Any]) -> None:
+        self.images, self.record = images, record
         self._out, self._ending = out, ending
+
+    @property
+    def title(self) -> str:
+        """The name of the folder of results."""
+        return self._out.resolve().name
 
     def path(self, image: Kept) -> Path:
         """Return the file of an image's part."""
@@ -131,12 +137,14 @@ def write(out: Path, result: Result, save: Sequence[str]) -> None:
         files.write_whole(path, OUTPUTS[kind].encode(result))
 
 
-def write_tables(out: Path, images: Sequence[Kept], save: Sequence[str], order: rle.Order) -> None:
-    """Put the tables together from the parts of images."""
+def write_tables(
+    out: Path, images: Sequence[Kept], save: Sequence[str], order: rle.Order, record: Mapping[str, Any] | None = None
+) -> None:
+    """Put the tables together from the parts of images; ``record`` tells of the run."""
     for kind in SAVES:
         output = OUTPUTS[kind]
         if kind in save and output.join is not None:
-            files.write_whole(out / output.table, output.join(Parts(out, output.ending, images), order))
+            files.write_whole(out / output.table, output.join(Parts(out, output.ending, images, record or {}), order))
 
 
 def _flows(result: Result) -> bytes:
@@ -173,6 +181,13 @@ def _overlay(result: Result) -> bytes:
     return overlay.encode(result.found.planes, result.found.labels)
 
 
+def _view(result: Result) -> bytes:
+    found = result.found
+    table = {name: values for name, values in result.table.items() if not name.startswith("bbox")}
+    shown = view.View(result.name, found.planes, result.instances.instances, table, found.flows, found.cellprob)
+    return view.encode(shown)
+
+
 def _geojson(result: Result) -> bytes:
     return geojson.encode(*result.instances, result.table, name=result.name)
 
@@ -198,6 +213,10 @@ def _join_measurements(parts: Parts, order: rle.Order) -> Iterator[bytes]:
 
 def _join_coco(parts: Parts, order: rle.Order) -> Iterator[bytes]:
     return coco_json.document(coco_json.decode(part)._replace(file_name=image.file_name) for image, part in parts)
+
+
+def _join_report(parts: Parts, order: rle.Order) -> Iterator[bytes]:
+    return run_page.document(parts.title, parts.record, {image.name: parts.path(image) for image in parts.images})
 
 
 def _join_parquet(parts: Parts, order: rle.Order) -> Iterator[bytes]:
@@ -233,5 +252,6 @@ OUTPUTS: Mapping[str, Output] = {
         _join_parquet,
         parquet.require,
     ),
+    "report": Output("report/{}.js", _view, "report.html", _join_report),
 }
 SAVES = tuple(OUTPUTS)

@@ -15,7 +15,7 @@ from flowseg.options import MaskOptions
 from flowseg.segment import Segmentation
 
 #: What can be made without the images: all but flows, which are there, and pictures.
-SAVES = tuple(kind for kind in _results.SAVES if kind not in ("flows", "overlay"))
+SAVES = tuple(kind for kind in _results.SAVES if kind not in ("flows", "overlay", "report"))
 
 
 def remake(

@@ -1,0 +1,113 @@
+"""Scores as a page: every image, the worst first, with true and predicted outlines and what went wrong."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowseg import files, metrics
+from flowseg.evaluate.comparison import Pair, overlaps_of
+from flowseg.evaluate.errors import find_errors
+from flowseg.evaluate.records import ImageScore, Scores
+from flowseg.report import page, view
+
+
+def write(
+    path: Path,
+    title: str,
+    pairs: Sequence[Pair],
+    scores: Scores,
+    axes: str | None = None,
+    tell: Callable[[object], None] = lambda pair: None,
+) -> None:
+    """Write the page, and beside it a folder of its name (without the ending) with a view of each image.
+
+    Parameters
+    ----------
+    path
+        Of the page.
+    title
+        What was compared.
+    pairs
+        The images.
+    scores
+        What `compare` said of them.
+    axes
+        Of image files that do not say them.
+    tell
+        Called after each image.
+    """
+    by_name = {pair.name: pair for pair in pairs}
+    folder = path.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, score in enumerate(scores.images):
+        data = view.encode(view_of(by_name[score.name], axes))
+        file = folder / f"{number:05d}.js"
+        files.write_whole(file, data)
+        rows.append(view.listed(data) | _row(score) | {"view": f"{folder.name}/{file.name}"})
+        tell(score)
+    files.write_whole(path, page.document(title, _facts(scores), rows))
+
+
+def view_of(pair: Pair, axes: str | None = None) -> view.View:
+    """Return what is shown of one image."""
+    pred, truth = pair.load()
+    found = overlaps_of(truth, pred, allow_overlap=True)
+    assert isinstance(found, metrics.Overlaps)
+    wrong = find_errors(found, metrics.match_of(found, 0.5))
+    best = np.zeros(len(pred))
+    np.maximum.at(best, found.pred_labels[found.pred] - 1, found.iou)
+    areas = pred.areas()
+    item = next((one for one in (pair.truth, pair.prediction) if one is not None and one.path is not None), None)
+    return view.View(
+        pair.name,
+        None if item is None else item.image(axes).pixels,
+        pred,
+        {
+            "label": np.arange(1, len(pred) + 1),
+            "best IoU": best,
+            "area": areas,
+            "diameter": 2 * np.sqrt(areas / np.pi),
+        },
+        kinds=_kinds(len(pred), found.pred_labels, "found", {"merged": wrong.merged, "spurious": wrong.spurious}),
+        truth=truth,
+        truth_kinds=_kinds(len(truth), found.truth_labels, "true", {"split": wrong.split, "missed": wrong.missed}),
+    )
+
+
+def _kinds(count: int, labels: Any, usual: str, flags: dict[str, Any]) -> list[str]:
+    kinds = [usual] * count
+    for name, those in flags.items():
+        for label in labels[those]:
+            kinds[int(label) - 1] = name
+    return kinds
+
+
+def _row(score: ImageScore) -> dict[str, Any]:
+    facts = {
+        "true": score.truths,
+        "mAP": f"{score.map:.3f}",
+        "AP at IoU 0.5": f"{score.ap50:.3f}",
+        "AP at IoU 0.75": f"{score.ap75:.3f}",
+        "panoptic quality": f"{score.pq:.3f}",
+        "split": score.splits,
+        "merged": score.merges,
+    }
+    return {"name": score.name, "status": "done", "score": score.map, "group": score.group, "facts": facts}
+
+
+def _facts(scores: Scores) -> dict[str, str]:
+    whole = scores.overall
+    return {
+        "images": f"{whole.images:,}",
+        "true cells": f"{whole.truths:,}",
+        "found": f"{whole.predicted:,}",
+        "mAP, IoU 0.50 to 0.95": f"{whole.map:.3f}",
+        "AP at IoU 0.5": f"{whole.ap50:.3f}",
+        "AP at IoU 0.75": f"{whole.ap75:.3f}",
+        "panoptic quality": f"{whole.pq:.3f}",
+        "split": f"{whole.splits:,}",
+        "merged": f"{whole.merges:,}",
+    }

@@ -1,0 +1,90 @@
+"""The page of a data set: every image with its masks as they are, and crops of it as a network would learn them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowseg import files, plots
+from flowseg.augment import crop
+from flowseg.channels import ChannelChoice
+from flowseg.dataset import TARGETS, CropOptions, read_source
+from flowseg.errors import FlowsegError
+from flowseg.options import Architecture, ModelConfig
+from flowseg.report import page, view
+from flowseg.sources.collection import Item
+
+_CROPS, _SIDE = 3, 160  # of each image
+_GAP = 4
+
+
+def write(
+    path: Path,
+    title: str,
+    items: Sequence[Item],
+    facts: dict[str, str],
+    axes: str | None = None,
+    group: str = "",
+    tell: Callable[[object], None] = lambda item: None,
+) -> None:
+    """Write the page, and beside it a folder of its name (without the ending) with a view of each image.
+
+    Parameters
+    ----------
+    path
+        Of the page.
+    title, facts
+        What stands at the top.
+    items
+        The data; what cannot be read is told in the list.
+    axes
+        Of image files that do not say them.
+    group
+        The column whose values tell groups apart; empty: none.
+    tell
+        Called after each item.
+    """
+    folder = path.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, item in enumerate(items):
+        row: dict[str, Any] = {"name": item.name, "group": item.columns.get(group, ""), "facts": dict(item.columns)}
+        try:
+            data = view.encode(_view(item, axes, number))
+            file = folder / f"{number:05d}.js"
+            files.write_whole(file, data)
+            row |= view.listed(data) | {"view": f"{folder.name}/{file.name}", "status": "done"}
+        except FlowsegError as error:
+            row |= {"status": "failed", "error": str(error)}
+        rows.append(row)
+        tell(item)
+    files.write_whole(path, page.document(title, facts, rows))
+
+
+def _view(item: Item, axes: str | None, number: int) -> view.View:
+    instances = item.instances()
+    areas = instances.areas()
+    table = {"mask": np.arange(1, len(areas) + 1), "area": areas, "diameter": 2 * np.sqrt(areas / np.pi)}
+    if item.path is None:
+        return view.View(item.name, None, instances, table)
+    planes = item.image(axes).pixels
+    more = {"Crops as in training, and their flows": _crops(item, axes, number)} if len(areas) else {}
+    return view.View(item.name, planes, instances, table, pictures=more)
+
+
+def _crops(item: Item, axes: str | None, number: int) -> plots.Colours:
+    """Return crops beside the flows computed of them, a row each."""
+    options = CropOptions(size=_SIDE)
+    config = ModelConfig(architecture=Architecture(channels=1))
+    source, diameter = read_source(item, config, axes, ChannelChoice("grey"))
+    rng = np.random.default_rng(number)
+    rows = []
+    for _ in range(_CROPS):
+        made = crop(source, _SIDE, config.diameter_mean / max(diameter, 5.0), rng, options.augment)
+        seen = np.repeat((made.image[0].clip(0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
+        outlined = plots.with_outlines(seen, made.labels, plots.FOUND)
+        gap = np.full((_SIDE, _GAP, 3), 128, np.uint8)
+        rows.append(np.concatenate([outlined, gap, plots.flow_colours(TARGETS[options.target](made.labels))], axis=1))
+        rows.append(np.full((_GAP, rows[-1].shape[1], 3), 128, np.uint8))
+    return np.concatenate(rows[:-1])

@@ -1,0 +1,50 @@
+"""The page of a report: everything in one file, but for the views of images beside it."""
+
+import html
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from flowseg import __version__
+from flowseg.report.view import _script
+
+
+def document(title: str, facts: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Yield the page in parts.
+
+    Parameters
+    ----------
+    title
+        What was looked at.
+    facts
+        What stands at the top: {what: text}.
+    rows
+        One an image, in the order to show them in: ``name``; ``view`` (file of its view, relative to the page), and
+        ``thumb``, ``size``, ``count``, ``bins`` as `view.listed` gives them, where it has one; ``status``, ``error``,
+        ``notes``, ``group``, ``diameter``, ``score``, ``facts`` ({what: text}) where they are known.
+    """
+    parts = resources.files("flowseg.report")
+    page = (parts / "page.html").read_text("utf-8")
+    filled = {
+        "title": html.escape(title),
+        "style": (parts / "page.css").read_text("utf-8"),
+        "script": (parts / "page.js").read_text("utf-8"),
+        "facts": "".join(
+            f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd></div>" for name, text in facts.items()
+        ),
+        "version": html.escape(__version__),
+    }
+    before, _, after = page.partition("{{rows}}")
+    yield _filled(before, filled).encode()
+    for number, row in enumerate(rows):
+        yield ((",\n" if number else "") + _script(dict(row))).encode()
+    yield _filled(after, filled).encode()
+
+
+def _fact(name: str, text: str) -> str:
+    return f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd></div>"
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: values[place[1]], text)

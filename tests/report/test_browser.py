@@ -1,0 +1,152 @@
+"""The page in a real browser: nothing fails, everything switches, cells answer to the pointer."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flowseg import files, flows, measure
+from flowseg.instances import Instances
+from flowseg.report import page, view
+from tests.shapes import solid_cells
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+COUNT = 500
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a report of many images, two of them with views."""
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "views").mkdir()
+    rows: list[dict[str, Any]] = []
+    for number in range(2):
+        labels = solid_cells(120, 20, seed=number)
+        cellprob = np.where(labels > 0, 4.0, -4.0).astype(np.float32)
+        planes = (labels > 0).astype(np.uint8)[None] * 200
+        table = measure.measure(labels, planes, cellprob)
+        cells = Instances.from_labels(labels)
+        shown = view.View(f"image {number}", planes, cells, table, flows.masks_to_flows(labels), cellprob)
+        data = view.encode(shown)
+        files.write_whole(folder / f"views/v{number} #.js", data)
+        rows.append(view.listed(data) | {"name": shown.name, "view": f"views/v{number} #.js", "group": "ab"[number]})
+    rows += [
+        {"name": f"more {n}", "count": n, "thumb": rows[0]["thumb"], "bins": rows[0]["bins"]} for n in range(COUNT)
+    ]
+    rows.append({"name": "bad <b>one</b>", "status": "failed", "error": "cut short"})
+    files.write_whole(folder / "report.html", page.document("A <run>", {"images": "many"}, rows))
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as run:
+        started = run.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser: Any, report: Path) -> Iterator[Any]:
+    said: list[str] = []
+    shown = browser.new_page(viewport={"width": 1200, "height": 800})
+    shown.on("console", lambda message: said.append(message.text))
+    shown.on("pageerror", lambda error: said.append(str(error)))
+    shown.goto(report.as_uri())
+    yield shown
+    shown.close()
+    assert said == []
+
+
+def open_first(opened: Any) -> None:
+    opened.locator(".card").first.click()
+    opened.wait_for_selector("#cells path", state="attached")
+
+
+def test_the_list_filters_and_sorts(opened: Any) -> None:
+    assert opened.locator(".card").count() == COUNT + 3
+    assert opened.locator("h1").inner_text() == "A <run>"
+    opened.fill("#find", "more 49")
+    assert opened.locator(".card b").all_text_contents() == ["more 49", *[f"more 49{n}" for n in range(10)]]
+    opened.select_option("#order", "most")
+    assert opened.locator(".card b").first.text_content() == "more 499"
+    opened.fill("#find", "")
+    opened.select_option("#show", "failed")
+    assert opened.locator(".card b").all_text_contents() == ["bad <b>one</b>"]
+    assert "cut short" in opened.locator(".card").text_content()
+    opened.select_option("#show", "all")
+    opened.select_option("#group", "b")
+    assert opened.locator(".card b").all_text_contents() == ["image 1"]
+
+
+def test_layers_switch_by_button_and_key(opened: Any) -> None:
+    open_first(opened)
+    shown = "name => getComputedStyle(document.getElementById('layer-' + name)).display !== 'none'"
+    assert opened.evaluate(f"['image', 'flows', 'probability'].map({shown})") == [True, False, False]
+    opened.keyboard.press("f")
+    assert opened.evaluate(f"['image', 'flows', 'probability'].map({shown})") == [False, True, False]
+    assert opened.locator("#wheel").is_visible()
+    opened.locator("[data-layer=probability]").click()
+    assert opened.evaluate(f"['image', 'flows', 'probability'].map({shown})") == [False, False, True]
+    assert "lines" in opened.locator("#cells").get_attribute("class")
+    opened.keyboard.press("o")
+    opened.keyboard.press("l")
+    assert opened.locator("#cells").get_attribute("class").split() == ["filled"]
+
+
+def test_a_cell_tells_its_measurements(opened: Any) -> None:
+    open_first(opened)
+    box = opened.locator("#cells path").nth(3).bounding_box()
+    opened.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    rows = dict(line.split("\t") for line in opened.locator("#tip").inner_text().splitlines())
+    area = np.bincount(solid_cells(120, 20, seed=0).ravel())[int(rows["label"])]
+    assert int(float(rows["area"])) == area
+    opened.mouse.move(600, 30)
+    assert not opened.locator("#tip").is_visible()
+
+
+def test_keys_walk_through_images_and_zoom(opened: Any) -> None:
+    open_first(opened)
+    before = opened.locator("#picture").get_attribute("viewBox")
+    opened.keyboard.press("+")
+    wide, closer = (float(text.split()[2]) for text in (before, opened.locator("#picture").get_attribute("viewBox")))
+    assert closer == pytest.approx(wide / 1.5)
+    opened.keyboard.press("0")
+    assert opened.locator("#picture").get_attribute("viewBox") == before
+    opened.keyboard.press("ArrowRight")
+    opened.wait_for_function("document.getElementById('picture').getAttribute('aria-label')?.startsWith('image 1')")
+    opened.keyboard.press("ArrowRight")
+    assert "nothing to show" in opened.locator("#wait").inner_text()
+    opened.keyboard.press("Escape")
+    assert not opened.locator("#viewer").is_visible()
+
+
+def test_dark_and_narrow(browser: Any, report: Path) -> None:
+    shown = browser.new_page(viewport={"width": 380, "height": 700}, color_scheme="dark")
+    shown.goto(report.as_uri())
+    colour = "getComputedStyle(document.body).backgroundColor"
+    dark = shown.evaluate(colour)
+    shown.click("#theme")
+    assert shown.evaluate(colour) != dark
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 380
+    open_first(shown)
+    assert shown.evaluate("document.getElementById('stage').clientHeight") > 250
+    assert shown.evaluate("document.getElementById('viewer').scrollWidth") <= 380
+    shown.close()
+
+
+def test_a_view_that_is_gone_is_said(browser: Any, report: Path) -> None:
+    path = report.parent / "views/v1 #.js"
+    kept = path.read_bytes()
+    path.unlink()
+    shown = browser.new_page()
+    shown.goto(report.as_uri())
+    shown.locator(".card").nth(1).click()
+    shown.wait_for_function("document.getElementById('wait').textContent.includes('not beside this page')")
+    shown.close()
+    path.write_bytes(kept)

@@ -1,0 +1,94 @@
+"""Pages of runs, of scores and of data sets, as the commands write them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner
+from PIL import Image
+
+from flowseg import checkpoint, cli
+from flowseg.options import Architecture, ModelConfig
+from flowseg.synthetic import write_sartorius
+from tests.networks import scrambled
+from tests.shapes import solid_cells
+
+SMALL = Architecture(widths=(4, 6))
+
+
+def rows_of(page: Path) -> list[dict[str, Any]]:
+    text = page.read_text()
+    found = json.loads("[" + text[text.index("const ROWS = [") + 14 : text.index("\n];")] + "]")
+    for row in found:
+        assert "view" not in row or (page.parent / row["view"]).is_file()
+    return list(found)
+
+
+def flowseg(*arguments: object, code: int = 0) -> str:
+    done = CliRunner().invoke(cli.main, [str(each) for each in arguments])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "small.safetensors"
+    config = ModelConfig(architecture=SMALL, flow_threshold=0.0, min_size=1, diameter=30.0)
+    checkpoint.write_flowseg(path, config, scrambled(SMALL).state_dict())
+    return path
+
+
+def test_the_page_of_a_run_shows_all_images_after_a_resume_too(model: Path, tmp_path: Path) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 255, (40, 50), np.uint8)
+        Image.fromarray(pixels).save(images / f"image {number}#.png")
+    (images / "broken.tif").write_bytes(b"II*\0")
+    command = ("segment", images, "-o", out, "--model", model, "--save", "labels,report", "--device", "cpu")
+    flowseg(*command, code=1)
+    first = rows_of(out / "report.html")
+    assert [row["status"] for row in first] == ["failed", "done", "done", "done"]
+    assert [row.get("count") for row in first[1:]] == [
+        int(tifffile.imread(out / f"image {number}#_labels.tif").max()) for number in range(3)
+    ]
+    flowseg(*command, code=1)
+    again = rows_of(out / "report.html")
+    assert [row["status"] for row in again] == ["failed", "kept", "kept", "kept"]
+    assert [row.get("thumb") for row in again] == [row.get("thumb") for row in first]
+    assert re.search(r"<dt>failed</dt><dd>1</dd>", (out / "report.html").read_text())
+
+
+def test_the_page_of_scores_begins_with_the_worst(tmp_path: Path) -> None:
+    for number in range(3):
+        labels = solid_cells(80, 16, seed=number).astype(np.uint16)
+        for folder, keep in (("pred", 1 - 0.3 * number), ("truth/masks", 1.0)):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            kept = labels * (np.arange(labels.max() + 1) <= keep * labels.max())[labels]
+            tifffile.imwrite(tmp_path / folder / f"i{number}{'_labels' if folder == 'pred' else ''}.tif", kept)
+        (tmp_path / "truth/images").mkdir(exist_ok=True)
+        Image.fromarray((labels > 0).astype(np.uint8) * 200).save(tmp_path / f"truth/images/i{number}.png")
+    output = flowseg(
+        "evaluate", tmp_path / "pred", tmp_path / "truth", "--report", tmp_path / "s.html", "--json", "--resamples", 0
+    )
+    scores = json.loads(output)
+    rows = rows_of(tmp_path / "s.html")
+    assert [row["name"] for row in rows] == ["i2", "i1", "i0"]
+    assert [row["score"] for row in rows] == [image["map"] for image in scores["images"]]
+    shown = json.loads((tmp_path / rows[0]["view"]).read_text().split("\n", 1)[1][13:].rstrip().removesuffix(");"))
+    assert shown["truth"]["kinds"].count("missed") == scores["images"][0]["fn"][0] > 0
+    assert len(shown["cells"]["kinds"]) == scores["images"][0]["predicted"]
+
+
+def test_the_page_of_a_data_set_shows_masks_and_crops(tmp_path: Path) -> None:
+    written = write_sartorius(tmp_path / "data", 6, test=0, shape=(96, 128))
+    (tmp_path / "data/train").joinpath("extra.txt").touch()
+    flowseg("inspect", written.train, "--report", tmp_path / "page.html")
+    rows = rows_of(tmp_path / "page.html")
+    assert {row["group"] for row in rows} == {"cort", "shsy5y", "astro"}
+    shown = (tmp_path / rows[0]["view"]).read_text()
+    assert "Crops as in training" in shown
