@@ -24,7 +24,7 @@ import torch
 from flowseg import __version__, metrics
 from flowseg.segment import load_model
 from flowseg.sources.data_sets import open_collection
-from flowseg.training import Asked, Split, TrainOptions, held_out, train
+from flowseg.training import Asked, Split, TrainOptions, held_out, run
 from flowseg.training.run_folder import RunFolder
 from flowseg.training.validation import THRESHOLDS, median_diameter
 
@@ -79,7 +79,7 @@ def mean(scores: Scores) -> float:
 def our_scores(split: Split, options: Any, name: str, settings: dict[str, Any]) -> Scores:
     folder = RunFolder(options.keep / name)
     how = TrainOptions(crops=options.crops, device=options.device, reports=1, **settings)
-    train(Split(split.train, []), folder.path, how, Asked(), resume=folder.config.exists())
+    run(Split(split.train, []), folder.path, how, Asked(), resume=folder.config.exists())
     return scores_of(str(folder.model), split, options.device)
 
 
@@ -109,6 +109,7 @@ def peer_scores(split: Split, options: Any) -> Scores:
     images = [item.sample()[0].pixels.mean(axis=0).astype(np.float32) for item in split.train]
     masks = [item.instances().to_labels() for item in split.train]
     epochs = max(1, crops // len(images))
+    (options.keep / "peer").mkdir(parents=True, exist_ok=True)
     peer.train_seg(
         model.net, train_data=images, train_labels=masks, channels=[0, 0], batch_size=BATCH, n_epochs=epochs,
         nimg_per_epoch=crops // epochs, min_train_masks=1, save_path=options.keep / "peer", bsize=SIDE,

@@ -21,6 +21,7 @@ __all__ = [
     "masks_to_flows",
     "metrics",
     "rle",
+    "train",
 ]
 
 # name: the module that holds it
@@ -29,6 +30,7 @@ _HOMES = {
     "flows_to_masks": "dynamics",
     "load_model": "segment",
     "masks_to_flows": "flows",
+    "train": "training",
 }
 _MODULES = ("labels", "metrics", "rle")
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from flowseg.errors import FlowsegError
     from flowseg.flows import masks_to_flows
     from flowseg.segment import load_model
+    from flowseg.training import train
 
 
 def __getattr__(name: str) -> object:

@@ -66,7 +66,7 @@ def _picture_of(item: Item, tile: int, axes: str | None) -> tuple[Image.Image, s
     scale = tile / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     how = Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST
-    picture = Image.fromarray(plots.grey(planes)).resize(size, how)
+    picture = Image.fromarray(plots.seen(planes)).resize(size, how)
     _outline(picture, instances, scale)
     return picture, f"{item.name}  {height} x {width}  {len(instances)}"
 

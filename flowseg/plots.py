@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowseg import labels as label_images
+from flowseg import normalize
 from flowseg.arrays import Floats, Labels
 
 if TYPE_CHECKING:
@@ -16,18 +17,57 @@ if TYPE_CHECKING:
 
 Colours = npt.NDArray[np.uint8]
 
+_LOW, _HIGH = 0.5, 99.8  # percentiles that become black and white
+# What the channels of a picture that is neither grey nor RGB shine in.
+_LIGHTS = ((1, 0, 1), (0, 1, 0), (0, 1, 1), (1, 1, 0), (1, 0, 0), (0, 0, 1))
+
+_GOLDEN = 0.618034  # hues this far apart stay apart for any number of labels
+
 TRUTH, FOUND = (255, 196, 0), (0, 214, 255)  # told apart by people who see few colours, and on any image
 
 
-def grey(planes: npt.NDArray[Any]) -> Colours:
-    """Return an image for the eye, (H, W, 3): three planes as colours, else the mean of all; 1 % cut at either end."""
-    chosen = (
-        planes if len(planes) == 3 else np.broadcast_to(planes.mean(axis=0, dtype=np.float32), (3, *planes.shape[1:]))
-    )
-    finite = chosen[np.isfinite(chosen)] if chosen.dtype.kind == "f" else chosen
-    low, high = np.percentile(finite, (1, 99)) if finite.size else (0.0, 1.0)
-    stretched = (chosen.astype(np.float32) - low) / max(float(high - low), 1e-9)
-    return np.ascontiguousarray((np.nan_to_num(stretched).clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0))
+def seen(stack: npt.NDArray[Any]) -> Colours:
+    """Return an image (C, H, W) as one sees it, (H, W, 3).
+
+    One channel is grey; three of 8 bits are red, green and blue; of any others each has a colour of its own. The
+    darkest and the brightest pixels are cut; what is not finite is black.
+
+    Examples
+    --------
+    >>> seen(np.arange(12.0).reshape(1, 3, 4)).shape
+    (3, 4, 3)
+    """
+    if is_colour(stack):  # colours keep their balance: stretched together
+        return np.ascontiguousarray(np.moveaxis(_stretched(stack), 0, 2))
+    if len(stack) == 1:
+        return np.repeat(_stretched(stack[0])[..., np.newaxis], 3, axis=2)
+    canvas = np.zeros((*stack.shape[1:], 3), np.uint8)
+    for number, plane in enumerate(stack):
+        grey = _stretched(plane)
+        for channel in np.flatnonzero(_LIGHTS[number % len(_LIGHTS)]):
+            np.maximum(canvas[..., channel], grey, out=canvas[..., channel])
+    return canvas
+
+
+def _stretched(values: npt.NDArray[Any]) -> Colours:
+    """Bring numbers to 0..255, from a low percentile to a high one; what is not finite is black."""
+    known = values.dtype.kind in "iu" and values.dtype.itemsize <= 2
+    given = np.ascontiguousarray(values, None if known else np.float32)
+    low, high = normalize.percentiles(given, (_LOW, _HIGH)).values
+    scale = 255 / (high - low) if high > low else 0.0
+    if known:
+        span = np.iinfo(given.dtype)
+        table = ((np.arange(span.min, span.max + 1) - low) * scale).clip(0, 255).round().astype(np.uint8)
+        levels: Colours = table[given.astype(np.int32) - span.min]
+        return levels
+    with np.errstate(over="ignore", invalid="ignore"):
+        stretched = ((given - np.float32(low)) * np.float32(scale)).clip(0, 255).round()
+    return np.asarray(np.nan_to_num(stretched, copy=False), np.uint8)
+
+
+def is_colour(stack: npt.NDArray[Any]) -> bool:
+    """Tell whether three planes are red, green and blue."""
+    return len(stack) == 3 and stack.dtype == np.uint8
 
 
 def flow_colours(flows: Floats, strength: Floats | None = None) -> Colours:
@@ -61,10 +101,85 @@ def with_outlines(picture: Colours, labels: Labels, colour: Sequence[int]) -> Co
 
 def compared(planes: npt.NDArray[Any], truth: Labels, found: Labels, flows: Floats) -> Colours:
     """Return three pictures side by side: outlines of the truth, outlines of what was found, and the flows."""
-    picture = grey(planes)
+    picture = seen(planes)
     panels = [with_outlines(picture, truth, TRUTH), with_outlines(picture, found, FOUND), flow_colours(flows)]
     gap = np.full((picture.shape[0], 4, 3), 255, np.uint8)
     return np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
+
+
+def label_colours(labels: Labels) -> Colours:
+    """Return a label image as colours (H, W, 3): background black, each instance a colour unlike its neighbours'.
+
+    Examples
+    --------
+    >>> label_colours(np.array([[0, 1], [2, 2]])).shape
+    (2, 2, 3)
+    """
+    values = np.arange(int(labels.max(initial=0)) + 1)
+    hue = (values * _GOLDEN % 1)[:, None] * 6 + np.array([0, 4, 2])
+    table = np.asarray(60 + 195 * (np.abs(hue % 6 - 3) - 1).clip(0, 1), np.uint8)
+    table[0] = 0
+    return np.asarray(table[labels])
+
+
+def overview(
+    planes: npt.NDArray[Any] | None,
+    labels: Labels,
+    flows: Floats | None = None,
+    cellprob: Floats | None = None,
+    *,
+    truth: Labels | None = None,
+    width: float = 14.0,
+) -> "Figure":
+    """Draw an image beside what was found in it.
+
+    Parameters
+    ----------
+    planes
+        (C, H, W); None: outlines are drawn on black.
+    labels
+        (H, W), 0 is background.
+    flows, cellprob
+        (2, H, W) unit vectors and (H, W) logits, as predicted; None leaves their panels out.
+    truth
+        (H, W) true labels, whose outlines are drawn as well.
+    width
+        Of the figure in inches.
+
+    Examples
+    --------
+    >>> figure = overview(np.zeros((1, 8, 8)), np.eye(8, dtype=np.int32))
+    >>> [axis.get_title() for axis in figure.axes]
+    ['image', 'outlines (1)', 'labels']
+    """
+    from matplotlib.figure import Figure
+
+    picture = np.zeros((*labels.shape, 3), np.uint8) if planes is None else seen(planes)
+    outlined = with_outlines(picture, labels, FOUND)
+    if truth is not None:
+        outlined = with_outlines(outlined, truth, TRUTH)
+    panels = {"image": picture, f"outlines ({int(labels.max(initial=0))})": outlined, "labels": label_colours(labels)}
+    if flows is not None:
+        panels["flows"] = flow_colours(flows)
+    if cellprob is not None:
+        panels["probability"] = (255 / (1 + np.exp(-np.clip(cellprob, -30, 30)))).astype(np.uint8)
+    height = width / len(panels) * labels.shape[0] / max(labels.shape[1], 1)
+    figure = Figure(figsize=(width, min(max(height, 1.0), 12.0) + 0.4), layout="constrained")
+    for axis, (title, panel) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        if panel.size:
+            axis.imshow(panel, cmap="grey", vmin=0, vmax=255, interpolation="nearest")
+        axis.set_title(title)
+        axis.set_axis_off()
+    return figure
+
+
+def thumbnail(picture: Colours, longest: int) -> Colours:
+    """Return a picture whose longer side has at most so many pixels."""
+    from PIL import Image
+
+    image = Image.fromarray(picture)
+    image.thumbnail((longest, longest), Image.Resampling.BOX)
+    return np.asarray(image)
 
 
 def png(picture: Colours) -> bytes:

@@ -4,12 +4,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import channels, checkpoint, dynamics, engines, images, labels, measure, predict, rle, zoo
+from flowseg import (
+    arrays,
+    channels,
+    checkpoint,
+    dynamics,
+    engines,
+    images,
+    labels,
+    measure,
+    notebook,
+    plots,
+    predict,
+    rle,
+    zoo,
+)
 from flowseg.arrays import Floats, Labels
 from flowseg.checkpoint import Checkpoint, SizeModel
 from flowseg.engines import Engine
@@ -17,6 +31,9 @@ from flowseg.errors import ModelError, OptionError
 from flowseg.images import Image
 from flowseg.normalize import Normalization, Normalized, normalize
 from flowseg.options import SegmentOptions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class _Search(NamedTuple):
@@ -64,6 +81,40 @@ class Segmentation:
     channels: str
     notes: list[str] = field(default_factory=list)
     planes: npt.NDArray[Any] | None = field(default=None, repr=False)
+
+    def plot(self, truth: npt.ArrayLike | None = None, width: float = 14.0) -> "Figure":
+        """Draw the image, outlines, labels, flows and probability side by side (matplotlib).
+
+        Parameters
+        ----------
+        truth
+            (H, W) true labels, to be outlined as well.
+        width
+            Of the figure in inches.
+        """
+        true = None if truth is None else arrays.as_labels(truth).image
+        return plots.overview(self.planes, self.labels, self.flows, self.cellprob, truth=true, width=width)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the outlines, small, and what there is to know."""
+        height, width = self.labels.shape
+        removed = {
+            "too large": self.masks.too_large,
+            "odd flows": self.masks.inconsistent,
+            "too small": self.masks.too_small,
+        }
+        facts = {
+            "instances": str(int(self.labels.max(initial=0))),
+            "pixels": f"{height} x {width}",
+            "diameter": f"{self.diameter:.1f}",
+            "channels": self.channels,
+            "left out": ", ".join(f"{count} {what}" for what, count in removed.items() if count) or "nothing",
+        }
+        black = np.zeros((height, width, 3), np.uint8)
+        seen = black if self.planes is None else plots.seen(self.planes)
+        outlined = plots.with_outlines(seen, self.labels, plots.FOUND)
+        shown = [notebook.picture(plots.png(plots.thumbnail(outlined, 480)), "outlines")] if height * width else []
+        return notebook.card("Segmentation", facts, shown, self.notes)
 
     def to_rle(self, order: rle.Order = "row", start: int = 1) -> dict[int, str]:
         """Return each instance as a Kaggle string: {label: text}; see `flowseg.rle.encode_labels`."""

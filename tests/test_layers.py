@@ -47,19 +47,19 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "predict": ({"images", "tiles", "engines"}, set()),
     "segment": (
         {"predict", "dynamics", "zoo", "checkpoint", "engines", "labels", "measure", "rle"}
-        | {"images", "channels", "normalize"},
+        | {"images", "channels", "normalize", "plots", "notebook"},
         set(),
     ),
     "sources": ({"kernels", "images", "labels", "rle", "instances", "pickles"}, {"tifffile", "PIL"}),
     "exports": (
-        {"labels", "rle", "instances", "measure", "boundaries", "normalize"},
+        {"labels", "rle", "instances", "measure", "boundaries", "plots"},
         {"tifffile", "PIL", "roifile", "pyarrow"},
     ),
     "convert": ({"sources", "exports", "overlaps", "instances", "rle", "measure"}, set()),
     "dataset": ({"sources", "augment", "flows", "channels", "normalize", "labels", "overlaps"}, set()),
     "training": (
         {"dataset", "network", "checkpoint", "sources", "segment", "metrics", "plots", "augment", "channels"}
-        | {"engines", "images", "instances", "overlaps", "zoo", "tune"},
+        | {"engines", "images", "instances", "overlaps", "zoo", "tune", "notebook"},
         {"torch"},
     ),
     "tune": ({"dynamics", "instances", "kernels", "metrics"}, set()),
@@ -72,9 +72,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),
     "big": ({"segment", "tiles"}, {"dask"}),
-    "plots": ({"labels"}, {"matplotlib", "PIL"}),
+    "plots": ({"labels", "normalize"}, {"matplotlib", "PIL"}),
+    "notebook": (set(), set()),
     "report": (
-        {"boundaries", "exports", "instances", "plots", "sources", "dataset", "augment", "channels"},
+        {"boundaries", "instances", "plots", "sources", "dataset", "augment", "channels"},
         {"PIL"},
     ),
 }

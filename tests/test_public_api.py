@@ -16,6 +16,7 @@ PROMISED = {
     "masks_to_flows",
     "metrics",
     "rle",
+    "train",
 }
 
 

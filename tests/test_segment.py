@@ -190,3 +190,16 @@ def test_models_that_cannot_work_are_refused(tmp_path: Path) -> None:
         )
     with pytest.raises(FlowsegError, match="another number of channels"):
         load_model(paths, device="cpu")
+
+
+def test_a_notebook_shows_what_was_found() -> None:
+    cells = solid_cells(120, 30, seed=1)
+    found = oracle().segment(picture(cells), diameter=30)
+    text = found._repr_html_()
+    assert f">instances</div>{found.labels.max()}<" in text
+    assert text.count("data:image/png") == 1
+    assert "<script" not in text
+    assert [axis.get_title() for axis in found.plot(truth=cells).axes][2:] == ["labels", "flows", "probability"]
+    nothing = oracle().segment(np.zeros((5, 7)), diameter=30)
+    assert "instances</div>0<" in nothing._repr_html_()
+    assert len(nothing.plot().axes) == 5

@@ -108,7 +108,7 @@ def _kept_settings(context: click.Context, run: Path) -> dict[str, Any]:
 
 
 def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller") -> None:
-    from flowseg.training import Asked, NewModel, train
+    from flowseg.training import Asked, NewModel, run
     from flowseg.training.from_settings import options_of, splits_of
 
     pretrained = settings["pretrained"]
@@ -127,7 +127,7 @@ def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller")
     for name, split in splits_of(settings).items():
         own = replace(asked, command={**plain, "fold": name.removeprefix("fold")}) if name else asked
         with teller:
-            done = train(split, out / name, options_of(settings), own, resume=resume, tell=teller.tell)
+            done = run(split, out / name, options_of(settings), own, resume=resume, tell=teller.tell)
         teller.finish(done)
 
 
@@ -181,10 +181,7 @@ class _Teller:
         if self.as_json:
             click.echo(json.dumps(report._asdict()))
             return
-        line = f"{report.crops:>9,} crops  loss {report.train_loss:.3f}"
-        if report.validation_loss == report.validation_loss:  # not nan: there is a validation part
-            line += f"  validation {report.validation_loss:.3f}  AP50 {report.ap50:.3f}  mAP {report.map:.3f}"
-        self.progress.console.print(f"{line}  {report.crops_per_second:.0f} crops/s", highlight=False, soft_wrap=True)
+        self.progress.console.print(report.text(), highlight=False, soft_wrap=True)
 
     def finish(self, done: Any) -> None:
         """Say what was made and what to do with it."""

@@ -80,7 +80,7 @@ def _canvas(pair: Pair, shape: tuple[int, int], axes: str | None) -> tuple[Colou
         image: images.Image = item.image(axes)
         if image.shape != shape:
             raise InputError(f"{image.name} has the shape {image.shape}; wanted {shape}, as the truth of {pair.name}")
-        picture = plots.grey(image.pixels)
+        picture = plots.seen(image.pixels)
     factor = max(1, round(_SIDE / max(*shape, 1)))
     return np.ascontiguousarray(picture.repeat(factor, axis=0).repeat(factor, axis=1)), factor
 

@@ -7,17 +7,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from flowseg import arrays, labels, normalize
+from flowseg import arrays, labels, plots
 from flowseg.errors import InputError, OptionError
 
 Kind = Literal["png", "jpeg"]
 Bytes = npt.NDArray[np.uint8]
 
-_LOW, _HIGH = 0.5, 99.8  # percentiles that become black and white
 _GOLDEN = 0.618034  # hues this far apart stay apart for any number of labels
 _ALL_HUES, _STAIN_HUES = (0.0, 1.0), (0.13, 0.4)  # first and how many: yellow to cyan stand out on stained tissue
-# What the channels of a picture that is neither grey nor RGB shine in.
-_LIGHTS = ((1, 0, 1), (0, 1, 0), (0, 1, 1), (1, 1, 0), (1, 0, 0), (0, 0, 1))
 
 
 def encode(planes: npt.NDArray[Any], image: npt.ArrayLike, kind: Kind = "png") -> bytes:
@@ -57,46 +54,11 @@ def draw(planes: npt.NDArray[Any], image: npt.ArrayLike) -> Bytes:
         raise InputError(f"planes have shape {stack.shape} and type {stack.dtype}; wanted (channels, height, width)")
     found = arrays.as_labels(image).image
     arrays.check_same_shape(found.shape, stack.shape[1:], "the label image and the planes")
-    canvas = seen(stack)
+    canvas = plots.seen(stack)
     border = labels.outline_mask(found)
-    hues = _STAIN_HUES if is_colour(stack) else _ALL_HUES
+    hues = _STAIN_HUES if plots.is_colour(stack) else _ALL_HUES
     canvas[border] = _colours(int(found.max(initial=0)), *hues)[found[border]]
     return canvas
-
-
-def seen(stack: npt.NDArray[Any]) -> Bytes:
-    """Return an image as one sees it, (H, W, 3)."""
-    if is_colour(stack):  # colours keep their balance: stretched together
-        return np.ascontiguousarray(np.moveaxis(_stretched(stack), 0, 2))
-    if len(stack) == 1:
-        return np.repeat(_stretched(stack[0])[..., np.newaxis], 3, axis=2)
-    canvas = np.zeros((*stack.shape[1:], 3), np.uint8)
-    for number, plane in enumerate(stack):
-        grey = _stretched(plane)
-        for channel in np.flatnonzero(_LIGHTS[number % len(_LIGHTS)]):
-            np.maximum(canvas[..., channel], grey, out=canvas[..., channel])
-    return canvas
-
-
-def _stretched(values: npt.NDArray[Any]) -> Bytes:
-    """Bring numbers to 0..255, from a low percentile to a high one; what is not finite is black."""
-    known = values.dtype.kind in "iu" and values.dtype.itemsize <= 2
-    given = np.ascontiguousarray(values, None if known else np.float32)
-    low, high = normalize.percentiles(given, (_LOW, _HIGH)).values
-    scale = 255 / (high - low) if high > low else 0.0
-    if known:
-        span = np.iinfo(given.dtype)
-        table = ((np.arange(span.min, span.max + 1) - low) * scale).clip(0, 255).round().astype(np.uint8)
-        seen: Bytes = table[given.astype(np.int32) - span.min]
-        return seen
-    with np.errstate(over="ignore", invalid="ignore"):
-        stretched = ((given - np.float32(low)) * np.float32(scale)).clip(0, 255).round()
-    return np.asarray(np.nan_to_num(stretched, copy=False), np.uint8)
-
-
-def is_colour(stack: npt.NDArray[Any]) -> bool:
-    """Tell whether three planes are red, green and blue."""
-    return len(stack) == 3 and stack.dtype == np.uint8
 
 
 def _colours(highest: int, first: float, extent: float) -> Bytes:

@@ -16,7 +16,6 @@ from PIL import Image
 
 from flowseg import boundaries, plots
 from flowseg.arrays import Floats
-from flowseg.exports import overlay
 from flowseg.instances import Instances
 
 _LARGE, _SMALL = 1600, 176  # longest sides in pixels of views and of pictures in the list
@@ -75,7 +74,7 @@ def encode(view: View) -> bytes:
         "name": view.name,
         "size": [width, height],
         "layers": layers,
-        "stained": view.planes is not None and overlay.is_colour(view.planes),
+        "stained": view.planes is not None and plots.is_colour(view.planes),
         "cells": _shapes(view.cells, view.kinds),
         "columns": list(view.table),
         "rows": _rows(view.table),
@@ -104,7 +103,7 @@ def _script(value: Any) -> str:
 def _seen(view: View) -> plots.Colours:
     if view.planes is None or view.planes.size == 0:
         return np.zeros((max(1, view.cells.shape[0]), max(1, view.cells.shape[1]), 3), np.uint8)
-    return overlay.seen(view.planes)
+    return plots.seen(view.planes)
 
 
 def _probability(logits: Floats) -> plots.Colours:
@@ -114,10 +113,9 @@ def _probability(logits: Floats) -> plots.Colours:
 
 def _jpeg(picture: plots.Colours, longest: int) -> str:
     """Return a picture as the text that a page shows."""
-    image = Image.fromarray(picture)
-    image.thumbnail((longest, longest), Image.Resampling.BOX)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=90 if longest > _SMALL else 75, subsampling=0 if longest > _SMALL else 2)
+    image, buffer = Image.fromarray(plots.thumbnail(picture, longest)), io.BytesIO()
+    fine = longest > _SMALL
+    image.save(buffer, "JPEG", quality=90 if fine else 75, subsampling=0 if fine else 2)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +39,13 @@ class Report(NamedTuple):
     lr: float
     crops_per_second: float
     seconds: float
+
+    def text(self) -> str:
+        """Return the report as a line of 80 characters at most."""
+        line = f"{self.crops:>9,} crops  loss {self.train_loss:.3f}"
+        if not math.isnan(self.validation_loss):
+            line += f"  validation {self.validation_loss:.3f}  AP50 {self.ap50:.3f}  mAP {self.map:.3f}"
+        return f"{line}  {self.crops_per_second:.0f} crops/s"
 
 
 class RunFolder:

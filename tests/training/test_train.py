@@ -16,7 +16,7 @@ from flowseg.channels import ChannelChoice
 from flowseg.dataset import CropOptions
 from flowseg.errors import InputError, OptionError, TrainingError
 from flowseg.segment import load_model
-from flowseg.training import Asked, NewModel, Split, TrainOptions, train
+from flowseg.training import Asked, NewModel, Split, TrainOptions, run
 from flowseg.training.loop import Progress
 from flowseg.training.step import Losses, Stepper
 from tests.training.data import items
@@ -58,7 +58,7 @@ def test_a_training_learns_and_its_folder_tells_of_it(tmp_path: Path) -> None:
     split = Split(items(tmp_path / "train", 6), items(tmp_path / "val", 3))
     told: list[Progress] = []
     options = replace(OPTIONS, crops=400, reports=4, crop=CropOptions(size=32, augment=AugmentOptions(rotate=False)))
-    done = train(split, tmp_path / "run", options, TINY, tell=told.append)
+    done = run(split, tmp_path / "run", options, TINY, tell=told.append)
     assert [report.crops for report in done.history] == [100, 200, 300, 400]
     assert done.history[-1].validation_loss < 0.6 * done.history[0].validation_loss
     assert done.history[-1].ap50 > 0.5
@@ -80,9 +80,9 @@ def test_a_training_learns_and_its_folder_tells_of_it(tmp_path: Path) -> None:
 
 def test_a_seed_repeats_for_any_number_of_workers(tmp_path: Path) -> None:
     data = items(tmp_path / "data", 4)
-    first = train(data, tmp_path / "a", OPTIONS, TINY)
-    second = train(data, tmp_path / "b", replace(OPTIONS, workers=4), TINY)
-    other = train(data, tmp_path / "c", replace(OPTIONS, seed=1), TINY)
+    first = run(data, tmp_path / "a", OPTIONS, TINY)
+    second = run(data, tmp_path / "b", replace(OPTIONS, workers=4), TINY)
+    other = run(data, tmp_path / "c", replace(OPTIONS, seed=1), TINY)
     assert_same(first.model, second.model)
     with pytest.raises(AssertionError):
         assert_same(first.model, other.model)
@@ -93,10 +93,10 @@ def test_a_seed_repeats_for_any_number_of_workers(tmp_path: Path) -> None:
 def test_a_resumed_training_equals_one_that_was_not_stopped(tmp_path: Path, how: type[BaseException], at: int) -> None:
     data = Split(items(tmp_path / "data", 4), items(tmp_path / "val", 2))
     options = replace(OPTIONS, ema=0.9, save_seconds=0.0)
-    whole = train(data, tmp_path / "whole", options, TINY)
+    whole = run(data, tmp_path / "whole", options, TINY)
     with pytest.raises(how):
-        train(data, tmp_path / "parts", options, TINY, tell=stopping(at, how))
-    parts = train(data, tmp_path / "parts", options, TINY, resume=True)
+        run(data, tmp_path / "parts", options, TINY, tell=stopping(at, how))
+    parts = run(data, tmp_path / "parts", options, TINY, resume=True)
     assert_same(whole.folder / "last.safetensors", parts.folder / "last.safetensors")
     assert_same(whole.model, parts.model)
     columns = ("step", "crops", "train_loss", "validation_loss", "ap50", "map")
@@ -106,18 +106,18 @@ def test_a_resumed_training_equals_one_that_was_not_stopped(tmp_path: Path, how:
 
 def test_a_finished_training_stays_as_it_is(tmp_path: Path) -> None:
     data = items(tmp_path / "data", 4)
-    first = train(data, tmp_path / "run", OPTIONS, TINY)
+    first = run(data, tmp_path / "run", OPTIONS, TINY)
     before = weights(first.model)
-    again = train(data, tmp_path / "run", OPTIONS, TINY, resume=True)
+    again = run(data, tmp_path / "run", OPTIONS, TINY, resume=True)
     assert again.history == first.history or np.isnan(first.history[0].map)
     assert all(before[name].equal(tensor) for name, tensor in weights(again.model).items())
 
 
 def test_a_pretrained_network_goes_on_at_its_own_diameter(tmp_path: Path) -> None:
     data = items(tmp_path / "data", 4)
-    first = train(data, tmp_path / "a", OPTIONS, TINY)
+    first = run(data, tmp_path / "a", OPTIONS, TINY)
     asked = Asked(pretrained=str(first.model))
-    tuned = train(data, tmp_path / "b", replace(OPTIONS, freeze="all-but-output", crops=8), asked)
+    tuned = run(data, tmp_path / "b", replace(OPTIONS, freeze="all-but-output", crops=8), asked)
     config = checkpoint.read(tuned.model).config
     assert config.diameter_mean == 16
     assert config.diameter_labels == pytest.approx(16, rel=0.25)
@@ -129,19 +129,19 @@ def test_a_pretrained_network_goes_on_at_its_own_diameter(tmp_path: Path) -> Non
 def test_what_cannot_be_trained_is_told_before_it_starts(tmp_path: Path) -> None:
     data = items(tmp_path / "data", 2)
     with pytest.raises(InputError, match="no images"):
-        train([], tmp_path / "a", OPTIONS, TINY)
-    train(data, tmp_path / "b", replace(OPTIONS, crops=4, reports=1), TINY)
+        run([], tmp_path / "a", OPTIONS, TINY)
+    run(data, tmp_path / "b", replace(OPTIONS, crops=4, reports=1), TINY)
     with pytest.raises(InputError, match="holds a training already: continue it with --resume"):
-        train(data, tmp_path / "b", OPTIONS, TINY)
+        run(data, tmp_path / "b", OPTIONS, TINY)
     with pytest.raises(OptionError, match="began with another crops"):
-        train(data, tmp_path / "b", OPTIONS, TINY, resume=True)
+        run(data, tmp_path / "b", OPTIONS, TINY, resume=True)
     with pytest.raises(InputError, match="began with other images"):
-        train(data[:1], tmp_path / "b", replace(OPTIONS, crops=4, reports=1), TINY, resume=True)
+        run(data[:1], tmp_path / "b", replace(OPTIONS, crops=4, reports=1), TINY, resume=True)
     with pytest.raises(InputError, match="is not the folder of a training"):
-        train(data, tmp_path / "none", OPTIONS, TINY, resume=True)
+        run(data, tmp_path / "none", OPTIONS, TINY, resume=True)
     (tmp_path / "b/state.pt").write_bytes(b"torn")
     with pytest.raises(InputError, match="damaged"):
-        train(data, tmp_path / "b", replace(OPTIONS, crops=4, reports=1), TINY, resume=True)
+        run(data, tmp_path / "b", replace(OPTIONS, crops=4, reports=1), TINY, resume=True)
 
 
 def test_a_loss_that_is_not_finite_keeps_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_a_loss_that_is_not_finite_keeps_the_batch(tmp_path: Path, monkeypatch: 
     nan = torch.tensor(float("nan"))
     monkeypatch.setattr("flowseg.training.step.loss", lambda *_: Losses(nan, nan, nan))
     with pytest.raises(TrainingError, match=r"step 1: the batch is kept in .*bad_batch\.npz.*lower learning rate"):
-        train(data, tmp_path / "run", OPTIONS, TINY)
+        run(data, tmp_path / "run", OPTIONS, TINY)
     with np.load(tmp_path / "run/bad_batch.npz") as kept:
         assert kept["images"].shape == (4, 1, 32, 32)
 
@@ -157,7 +157,7 @@ def test_a_loss_that_is_not_finite_keeps_the_batch(tmp_path: Path, monkeypatch: 
 def test_patience_ends_a_training_that_does_not_improve(tmp_path: Path) -> None:
     split = Split(items(tmp_path / "train", 3), items(tmp_path / "val", 2))
     options = replace(OPTIONS, lr=1e-9, crops=400, reports=20, patience=2)
-    done = train(split, tmp_path / "run", options, TINY)
+    done = run(split, tmp_path / "run", options, TINY)
     assert len(done.history) == 3
 
 
@@ -171,10 +171,10 @@ def test_no_memory_names_the_batch_that_fits(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Stepper, "step", small_device)
     with pytest.raises(TrainingError, match=r"batches of 4 crops of 32 pixels.*--batch-size 1"):
-        train(items(tmp_path / "data", 2), tmp_path / "run", OPTIONS, TINY)
+        run(items(tmp_path / "data", 2), tmp_path / "run", OPTIONS, TINY)
 
 
 def test_channels_are_those_chosen(tmp_path: Path) -> None:
     data = items(tmp_path / "data", 2)
     with pytest.raises(InputError, match="no channel 3"):
-        train(data, tmp_path / "run", OPTIONS, replace(TINY, choice=ChannelChoice(3)))
+        run(data, tmp_path / "run", OPTIONS, replace(TINY, choice=ChannelChoice(3)))

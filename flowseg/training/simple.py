@@ -1,0 +1,149 @@
+"""Training as one call, for notebooks and scripts."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from flowseg import channels as channel_choice
+from flowseg.augment import AugmentOptions
+from flowseg.dataset import CropOptions
+from flowseg.errors import OptionError
+from flowseg.sources import memory
+from flowseg.sources.collection import Collection, Item
+from flowseg.sources.data_sets import open_collection
+from flowseg.training.loop import Progress, Tell
+from flowseg.training.options import TrainOptions
+from flowseg.training.run import Asked, NewModel, Trained, run
+from flowseg.training.split import Split, held_out
+
+Source = str | os.PathLike[str] | Collection | Sequence[Any]
+
+
+def train(
+    source: Source,
+    out: str | os.PathLike[str],
+    *,
+    pretrained: str | None = "cyto2",
+    val: Source | None = None,
+    val_part: float = 0.15,
+    group: str = "",
+    stratify: str = "",
+    channels: Any = None,
+    axes: str | None = None,
+    diameter_mean: float | None = None,
+    inputs: str = "two",
+    widths: Sequence[int] = (32, 64, 128, 256),
+    augment: Mapping[str, float | bool] | AugmentOptions | None = None,
+    licence: str = "",
+    resume: bool = False,
+    quiet: bool = False,
+    tell: Tell | None = None,
+    **settings: Any,
+) -> Trained:
+    """Train a network on images with masks.
+
+    Parameters
+    ----------
+    source
+        A folder, a CSV or a JSON, as ``flowseg train`` takes them; or pairs (image, masks) of arrays: masks are a label
+        image (H, W), or a stack (n, H, W) that may overlap; or items of `flowseg.sources`.
+    out
+        The folder of the run; a new one, unless ``resume``.
+    pretrained
+        Name or file of the model to start from; None: from nothing, with ``inputs`` ("grey", "two", "rgb") and
+        ``widths``.
+    val, val_part
+        Data to validate on, or the part of ``source`` that is held back for that; 0: none.
+    group, stratify
+        Columns of the data: images that agree in the first stay in one part; the second is spread over both.
+    channels, axes
+        Channels and axes of the images, where they are not clear.
+    diameter_mean
+        Diameter in pixels that objects have when they reach the network; None: that of the model, or 30.
+    augment
+        Some of `flowseg.augment.AugmentOptions`: ``{"scale": 0.5, "flip": False}``.
+    licence
+        Of the weights, for the model's file.
+    resume
+        Go on where the training in ``out`` was stopped; everything else must be as it was.
+    quiet
+        Print nothing.
+    tell
+        Called after each step with a `flowseg.training.Progress`.
+    **settings
+        Fields of `flowseg.training.TrainOptions` and `flowseg.dataset.CropOptions` by name: ``crops=16000, lr=1e-3,
+        size=128, target="distance"``.
+
+    Returns
+    -------
+    Trained
+        The model's file, the folder, and the history; a notebook shows it with its curves.
+
+    Examples
+    --------
+    >>> import flowseg                                                          # doctest: +SKIP
+    >>> done = flowseg.train("cells/", "run", pretrained="nuclei", crops=2000)  # doctest: +SKIP
+    >>> seg = flowseg.load_model(done.model).segment(image)                     # doctest: +SKIP
+    """
+    options = _options(settings, augment)
+    if axes is not None:
+        options = replace(options, crop=replace(options.crop, axes=axes))
+    items, described = _items(source, axes)
+    if val is not None:
+        split = Split(items, _items(val, axes)[0])
+    else:
+        split = held_out(items, val_part, options.seed, group=group, stratify=stratify)
+    asked = Asked(
+        pretrained,
+        NewModel(inputs, tuple(widths)),
+        diameter_mean,
+        axes,
+        channel_choice.parse(channels),
+        described,
+        licence=licence,
+    )
+    return run(split, out, options, asked, resume=resume, tell=_teller(quiet, tell))
+
+
+def _options(settings: Mapping[str, Any], augment: Mapping[str, float | bool] | AugmentOptions | None) -> TrainOptions:
+    of_training = {item.name for item in fields(TrainOptions)} - {"crop"}
+    of_crops = {item.name for item in fields(CropOptions)} - {"augment", "axes"}
+    wrong = sorted(set(settings) - of_training - of_crops)
+    if wrong:
+        known = ", ".join(sorted(of_training | of_crops))
+        raise OptionError(f"there is no setting {wrong[0]!r}; there are {known}")
+    if augment is None or isinstance(augment, AugmentOptions):
+        changes = augment or AugmentOptions()
+    else:
+        known_changes = [item.name for item in fields(AugmentOptions)]
+        unknown = next((name for name in augment if name not in known_changes), None)
+        if unknown is not None:
+            raise OptionError(f"augment has no {unknown!r}; it has {', '.join(known_changes)}")
+        changes = AugmentOptions(**augment)  # type: ignore[arg-type]
+    crop = CropOptions(augment=changes, **{name: value for name, value in settings.items() if name in of_crops})
+    return TrainOptions(crop=crop, **{name: value for name, value in settings.items() if name in of_training})
+
+
+def _items(source: Source, axes: str | None) -> tuple[list[Item], str]:
+    """Return the items of a source, and the source in words."""
+    if isinstance(source, str | os.PathLike):
+        source = open_collection(Path(source))
+    if isinstance(source, Collection):
+        source.require_sound()
+        return list(source), source.root.resolve().name
+    given = list(source)
+    if all(isinstance(one, Item) for one in given):
+        return given, f"{len(given)} images"
+    return memory.items(given, axes), f"{len(given)} images given as arrays"
+
+
+def _teller(quiet: bool, tell: Tell | None) -> Tell:
+    def both(now: Progress) -> None:
+        if tell is not None:
+            tell(now)
+        if now.report is not None and not quiet:
+            print(now.report.text(), flush=True)  # noqa: T201 - a notebook shows it
+
+    return both

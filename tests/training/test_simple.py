@@ -1,0 +1,78 @@
+"""Training in one call: from a folder, from arrays, with settings by name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import flowseg
+from flowseg import checkpoint
+from flowseg.errors import InputError, OptionError
+from flowseg.sources import memory
+from tests.shapes import solid_cells
+from tests.training.data import items
+
+TINY = {
+    "pretrained": None, "inputs": "grey", "widths": (4, 6), "diameter_mean": 16.0, "crops": 16, "batch_size": 4,
+    "size": 32, "reports": 2, "device": "cpu", "precision": "fp32",
+}  # fmt: skip
+
+
+def pairs(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    made = [solid_cells(64, 16, seed=number) for number in range(count)]
+    return [((labels > 0) * 200 + 20, labels) for labels in made]
+
+
+def test_arrays_become_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = []
+    done = flowseg.train(pairs(4), tmp_path / "run", val_part=0.25, tell=told.append, augment={"scale": 0.5}, **TINY)
+    assert [now.crops for now in told] == [4, 8, 12, 16]
+    assert len(capsys.readouterr().out.splitlines()) == len(done.history) == 2
+    config = checkpoint.read(done.model).config
+    assert config.diameter_mean == 16
+    assert config.architecture.widths == (4, 6)
+    assert config.training_data == "4 images given as arrays"
+    found = flowseg.load_model(done.model, device="cpu").segment(pairs(1)[0][0])
+    assert found.labels.shape == (64, 64)
+    shown = done._repr_html_()
+    assert "best mean AP" in shown
+    assert "data:image/png" in shown
+    assert len(done.plot().axes) == 3
+    again = flowseg.train(
+        pairs(4), tmp_path / "run", val_part=0.25, augment={"scale": 0.5}, resume=True, quiet=True, **TINY
+    )
+    assert again.history == done.history
+    assert capsys.readouterr().out == ""
+
+
+def test_a_folder_and_items_give_the_same(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 4)
+    from_items = flowseg.train(data, tmp_path / "a", quiet=True, **TINY)
+    from_again = flowseg.train(list(data), tmp_path / "b", quiet=True, **TINY)
+    assert [one[:8] for one in from_items.history] == [one[:8] for one in from_again.history]
+
+
+def test_masks_in_memory_are_what_they_were() -> None:
+    labels = solid_cells(40, 12, seed=1)
+    stack = np.stack([labels == value for value in range(1, labels.max() + 1)])
+    stack[0] |= stack[1]
+    first, second, third = memory.items(
+        [(labels, labels), (labels, stack), (labels, memory.Instances.from_masks(stack, (40, 40)))]
+    )
+    assert (first.instances().to_labels() == labels).all()
+    for item in (second, third):
+        assert [item.instances().mask(k).tolist() for k in range(len(stack))] == stack.tolist()
+    assert (first.image().pixels[0] == labels).all()
+
+
+def test_what_is_wrong_is_said(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"no setting 'crop_size'; there are .*size"):
+        flowseg.train(pairs(2), tmp_path / "run", crop_size=3)
+    with pytest.raises(OptionError, match="augment has no 'zoom'"):
+        flowseg.train(pairs(2), tmp_path / "run", augment={"zoom": 2.0})
+    with pytest.raises(InputError, match="wanted a pair"):
+        flowseg.train([np.zeros((4, 4))], tmp_path / "run", **TINY)
+    with pytest.raises(InputError, match=r"image000.*|.*shape"):
+        flowseg.train([(np.zeros((40, 40)), np.ones((41, 40), int))] * 2, tmp_path / "run", quiet=True, **TINY)
+    with pytest.raises(InputError):
+        flowseg.train(tmp_path / "nothing", tmp_path / "run")
