@@ -1,12 +1,12 @@
 """Train Cellpose and flowseg on the same images for as many crops, and score both on the rest; hours on a processor.
 
-    python benchmarks/quality.py --data path/to/dsb2018 --keep folder [--crops 16000] [--model nuclei]
+    python benchmarks/quality.py --data path/to/dsb2018 --keep folder [--crops 16000] [--side 128] [--model nuclei]
 
 Three networks of the same shape start from nothing: cellpose 3.1.1.2 `train_seg`; flowseg with Cellpose's learning
 rate, weight decay and augmentation; flowseg with its defaults. What is done is kept in the folder: the same command
 goes on where it was stopped (Cellpose's part starts again), and scores `--model` on the same images as well. Every
-image is segmented at its true median diameter. On a processor Cellpose's network computes in bfloat16 too, so that it
-takes an hour rather than four.
+image is segmented at its true median diameter. Cellpose's network computes in bfloat16 and channels-last too,
+so that it takes an hour rather than four.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from flowseg import __version__, metrics
+from flowseg.dataset import CropOptions
 from flowseg.segment import load_model
 from flowseg.sources.data_sets import open_collection
 from flowseg.training import Asked, Split, TrainOptions, held_out, run
@@ -30,7 +31,7 @@ from flowseg.training.validation import THRESHOLDS, median_diameter
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 MARK = "## Quality"
-BATCH, SIDE = 8, 224
+BATCH = 8
 AT75 = THRESHOLDS.index(0.75)
 
 Scores = dict[str, list[float]]  # AP at each of THRESHOLDS, by name of image
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with images/, masks/ and index.csv")
     parser.add_argument("--keep", type=Path, required=True)
     parser.add_argument("--crops", type=int, default=16000)
+    parser.add_argument("--side", type=int, default=224, help="of the crops, in pixels")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--model", help="score this one too")
     options = parser.parse_args()
@@ -56,7 +58,7 @@ def main() -> None:
     if options.model:
         steps[f"flowseg, {Path(options.model).stem}"] = lambda: scores_of(options.model, split, options.device)
     results = {name: kept(options.keep, name, step) for name, step in steps.items()}
-    write(results, split, options.crops)
+    write(results, split, options)
 
 
 def kept(folder: Path, name: str, step: Callable[[], Scores]) -> Scores:
@@ -78,7 +80,8 @@ def mean(scores: Scores) -> float:
 
 def our_scores(split: Split, options: Any, name: str, settings: dict[str, Any]) -> Scores:
     folder = RunFolder(options.keep / name)
-    how = TrainOptions(crops=options.crops, device=options.device, reports=1, **settings)
+    crop = CropOptions(size=options.side)
+    how = TrainOptions(crops=options.crops, device=options.device, reports=1, crop=crop, **settings)
     run(Split(split.train, []), folder.path, how, Asked(), resume=folder.config.exists())
     return scores_of(str(folder.model), split, options.device)
 
@@ -101,10 +104,14 @@ def peer_scores(split: Split, options: Any) -> Scores:
     model = CellposeModel(gpu=device != "cpu", device=torch.device(device), pretrained_model=None)
     forward = model.net.forward
 
-    def fast(*given: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
-            return tuple(each.float() for each in forward(*given))
+    mkldnn, model.net.mkldnn = model.net.mkldnn, False
 
+    def fast(data: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with torch.autocast(torch.device(device).type, torch.bfloat16):
+            output, style, *rest = forward(data.to(memory_format=torch.channels_last))
+        return (output.float(), style.float(), *rest)
+
+    model.net.to(memory_format=torch.channels_last)
     model.net.forward = fast
     images = [item.sample()[0].pixels.mean(axis=0).astype(np.float32) for item in split.train]
     masks = [item.instances().to_labels() for item in split.train]
@@ -112,9 +119,9 @@ def peer_scores(split: Split, options: Any) -> Scores:
     (options.keep / "peer").mkdir(parents=True, exist_ok=True)
     peer.train_seg(
         model.net, train_data=images, train_labels=masks, channels=[0, 0], batch_size=BATCH, n_epochs=epochs,
-        nimg_per_epoch=crops // epochs, min_train_masks=1, save_path=options.keep / "peer", bsize=SIDE,
+        nimg_per_epoch=crops // epochs, min_train_masks=1, save_path=options.keep / "peer", bsize=options.side,
     )  # fmt: skip
-    model.net.forward = forward
+    model.net.forward, model.net.mkldnn = forward, mkldnn
     found: Scores = {}
     for item in split.validation:
         image, truth = item.sample()
@@ -124,7 +131,7 @@ def peer_scores(split: Split, options: Any) -> Scores:
     return found
 
 
-def write(results: dict[str, Scores], split: Split, crops: int) -> None:
+def write(results: dict[str, Scores], split: Split, options: Any) -> None:
     kinds = {item.name: item.columns["kind"] for item in split.validation}
     lines = []
     for name, scores in results.items():
@@ -135,11 +142,12 @@ def write(results: dict[str, Scores], split: Split, crops: int) -> None:
         lines.append(f"| {name} | {' | '.join(cells)} |")
         print(lines[-1])
     counts = [f"{kind} ({sum(kinds[name] == kind for name in kinds)})" for kind in sorted(set(kinds.values()))]
+    side = options.side
     header = f"""{MARK}
 
 `benchmarks/quality.py`, flowseg {__version__} and cellpose 3.1.1.2, {datetime.date.today()}: networks of one shape
-trained from nothing on {len(split.train)} images of the Data Science Bowl for {crops:,} crops of {SIDE} x {SIDE}
-pixels, and scored on the other {len(split.validation)}: AP at IoU 0.5 / at 0.75 / mean of 0.5 to 0.9, means over
+trained from nothing on {len(split.train)} images of the Data Science Bowl for {options.crops:,} crops of {side} x
+{side} pixels, and scored on the other {len(split.validation)}: AP at IoU 0.5 / at 0.75 / mean of 0.5 to 0.9, means over
 images.
 
 | network | all ({len(kinds)}) | {" | ".join(counts)} |

@@ -82,13 +82,17 @@ def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
     from flowseg.sources import data_sets
 
     images = settings["images"]
-    truths = data_sets.open_collection(truth, settings["truth_format"], images=images, order=settings["truth_order"])
+    truths = data_sets.open_collection(
+        truth, settings["truth_format"], images=images, order=settings["truth_order"], expect_labels=True
+    )
     if pred.is_dir():
         images = None  # label images say their size themselves, and some images may be without
     elif images is None:  # a submission does not say how large its images are
         folders = {item.path.parent for item in truths if item.path is not None}
         images = folders.pop() if len(folders) == 1 else None
-    predictions = data_sets.open_collection(pred, settings["format_"], images=images, order=settings["order"])
+    predictions = data_sets.open_collection(
+        pred, settings["format_"], images=images, order=settings["order"], expect_labels=True
+    )
     for side in (predictions, truths):
         if settings["missing"] == "error" or not len(side):
             side.require_sound()

@@ -43,6 +43,11 @@ KINDS: dict[str, _Kind] = {
         label_pairs.recognised,
         lambda path, how: label_pairs.read(path, masks=how.masks, suffix=how.suffix, images=how.images),
     ),
+    "labels": _Kind(
+        "a folder of label images alone, x.tif",
+        lambda path: "",  # they look like any images: to be said, or expected
+        lambda path, how: label_pairs.read_alone(path, images=how.images),
+    ),
     "coco": _Kind(
         "a COCO JSON, with its images",
         coco_json.recognised,
@@ -64,6 +69,7 @@ def open_collection(
     mask_suffix: str | None = None,
     images: Path | None = None,
     order: Order | None = None,
+    expect_labels: bool = False,
 ) -> Collection:
     """List what a data set holds; pixels are read later.
 
@@ -80,6 +86,8 @@ def open_collection(
         End of the names of label images.
     order
         Of run-length encodings: "row" or "column".
+    expect_labels
+        Take a folder of images of no other kind for label images.
 
     Returns
     -------
@@ -104,7 +112,7 @@ def open_collection(
     if format is not None and format not in KINDS:
         raise OptionError(f"format is {format!r}; wanted one of {', '.join(KINDS)}")
     try:
-        return KINDS[format or _recognised(place, how)].read(place, how)
+        return KINDS[format or _recognised(place, how, expect_labels)].read(place, how)
     except OSError as error:
         raise InputError(f"{error.filename or place} cannot be read: {error.strerror or error}") from error
 
@@ -113,7 +121,7 @@ def _path(given: str | Path | None) -> Path | None:
     return None if given is None else Path(given)
 
 
-def _recognised(path: Path, how: _How) -> str:
+def _recognised(path: Path, how: _How, expect_labels: bool) -> str:
     if how.suffix == seg_npy.ENDING:
         return "cellpose"
     if how.masks is not None or how.suffix is not None:
@@ -125,6 +133,8 @@ def _recognised(path: Path, how: _How) -> str:
         found.pop("pairs", None)  # images/ and masks/ of one image
     if len(found) == 1:
         return next(iter(found))
+    if not found and expect_labels and path.is_dir() and label_pairs.has_pictures(path):
+        return "labels"
     known = "".join(f"\n  {name}: {kind.about}" for name, kind in KINDS.items())
     if not found:
         raise InputError(f"{path} is no data set that is known{_seen(path)}; wanted one of{known}")

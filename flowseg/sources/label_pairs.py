@@ -67,6 +67,19 @@ def read(path: Path, *, masks: Path | None = None, suffix: str | None = None, im
     return _beside(path, suffix)
 
 
+def read_alone(path: Path, *, images: Path | None = None) -> Collection:
+    """List label images that are called as their images are; where those lie, if they are wanted, is said."""
+    labels = [LabelFile(file.stem, file) for file in files_in(path) if not is_output(file)]
+    if not labels:
+        raise InputError(f"{path} has no label images: looked for *{', *'.join(EXTENSIONS)}")
+    return _matched(path, [] if images is None else files_in(images), labels, {})
+
+
+def has_pictures(folder: Path) -> bool:
+    """Tell whether files of images, of any kind, lie in a folder."""
+    return bool(files_in(folder))
+
+
 def _beside(folder: Path, suffix: str | None) -> Collection:
     """Pair the files of one folder by the ends of their names."""
     files = files_in(folder)

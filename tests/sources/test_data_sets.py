@@ -436,3 +436,20 @@ def test_a_table_of_the_size_of_sartorius_opens_in_seconds(tmp_path: Path) -> No
     data = open_collection(tmp_path / "t.csv")
     assert len(data) == 606
     assert time.monotonic() - begin < 30
+
+
+def test_label_images_alone_are_known_where_they_are_expected(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        label_image(tmp_path / "truth" / f"{name}.tif")
+    with pytest.raises(InputError, match="no data set that is known"):
+        open_collection(tmp_path / "truth")
+    for found in (
+        open_collection(tmp_path / "truth", expect_labels=True),
+        open_collection(tmp_path / "truth", "labels"),
+    ):
+        assert [item.name for item in found] == ["a", "b"]
+        assert all(item.path is None and len(item.instances()) > 0 for item in found)
+    picture(tmp_path / "seen" / "a.png")
+    with_images = open_collection(tmp_path / "truth", "labels", images=tmp_path / "seen")
+    assert [item.name for item in with_images] == ["a"]
+    assert with_images.problems == ("b.tif has no image b",)
