@@ -75,7 +75,8 @@ class SizeModel:
         if not np.isfinite(given).all():
             raise InputError("style holds NaN or infinity; wanted finite numbers")
         with np.errstate(over="ignore", invalid="ignore"):
-            exponent = float(self.weights @ (given - self.style_mean)) + self.log_mean + math.log(self.diameter_mean)
+            parts = self.weights * (given - self.style_mean)  # not @: some processors never round these to infinity
+            exponent = float(parts.sum()) + self.log_mean + math.log(self.diameter_mean)
         if math.isnan(exponent):
             return self.diameter_mean  # as Cellpose does
         # A style far from those of training would give an absurd number; cut it where float64 still holds it.
