@@ -86,12 +86,12 @@ def our_scores(split: Split, options: Any, name: str, settings: dict[str, Any]) 
     return scores_of(str(folder.model), split, options.device)
 
 
-def scores_of(model: str, split: Split, device: str) -> Scores:
+def scores_of(model: str, split: Split, device: str, tta: bool = False) -> Scores:
     loaded = load_model(model, device=device)
     found: Scores = {}
     for item in split.validation:
         image, truth = item.sample()
-        labels = loaded.segment(image, diameter=median_diameter(truth)).labels
+        labels = loaded.segment(image, diameter=median_diameter(truth), tta=tta).labels
         found[item.name] = metrics.average_precision(truth, labels, THRESHOLDS).ap.tolist()
     return found
 

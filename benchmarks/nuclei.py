@@ -1,0 +1,127 @@
+"""Train small siblings of `nuclei` that differ in one thing each, and table their scores in its model card.
+
+    python benchmarks/nuclei.py --data path/to/dsb2018 --keep folder [--crops 12000] [--widths 16,32,64,128]
+
+All have the settings of models/nuclei/train.sh but for the number of crops, the widths, and what the row names, and
+are scored on its validation part. What is done is kept in the folder: the same command goes on where it was stopped.
+"""
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+from quality import Scores, kept, scores_of
+
+from flowseg.augment import AugmentOptions
+from flowseg.dataset import CropOptions
+from flowseg.sources.data_sets import open_collection
+from flowseg.training import Asked, NewModel, Split, TrainOptions, held_out, run
+from flowseg.training.run_folder import RunFolder
+from flowseg.training.validation import THRESHOLDS
+
+CARD = Path(__file__).parents[1] / "models/nuclei/README.md"
+MARK = "## Experiments"
+AT75 = THRESHOLDS.index(0.75)
+AUGMENT = AugmentOptions(scale=1.0, contrast=0.4, brightness=0.15, gamma=0.4, noise=0.08, blur=1.5, invert=0.3)
+CROP = {"size": 128, "balance": "kind", "evenness": 0.5, "augment": AUGMENT}
+
+
+class Variant(NamedTuple):
+    """What a network differs in: settings of its crops, its widths, the diameter that nuclei are resized to."""
+
+    crop: Mapping[str, Any] = MappingProxyType({})
+    widths: tuple[int, ...] | None = None
+    diameter: float = 20.0
+
+
+VARIANTS = {
+    "as it is": Variant(),
+    "flows by distance": Variant({"target": "distance"}),
+    "flows weighted by area": Variant({"weight": "area"}),
+    "by distance, weighted by area": Variant({"target": "distance", "weight": "area"}),
+    "kinds drawn by their size": Variant({"balance": ""}),
+    "nuclei of 30 pixels, crops of 192": Variant({"size": 192}, diameter=30.0),
+    "widths 12, 24, 48, 96": Variant(widths=(12, 24, 48, 96)),
+    "widths 24, 48, 96, 192": Variant(widths=(24, 48, 96, 192)),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with images/, masks/ and index.csv")
+    parser.add_argument("--keep", type=Path, required=True)
+    parser.add_argument("--crops", type=int, default=12000)
+    parser.add_argument("--widths", type=lambda text: tuple(map(int, text.split(","))), default=(16, 32, 64, 128))
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    split = held_out(list(open_collection(options.data)), 0.15, seed=1, stratify="kind")
+    results = {name: kept(options.keep, name, step) for name, step in steps(split, options).items()}
+    write(results, split, options)
+
+
+def steps(split: Split, options: Any) -> dict[str, Callable[[], Scores]]:
+    """Return what is to be done, by the name of its row."""
+
+    def trained(name: str, variant: Variant, tta: bool = False) -> Callable[[], Scores]:
+        return lambda: scores_of(train(name, variant, split, options), split, options.device, tta)
+
+    made = {name: trained(name, variant) for name, variant in VARIANTS.items()}
+    return made | {"as it is, all eight positions (--tta)": trained("as it is", VARIANTS["as it is"], tta=True)}
+
+
+def train(name: str, variant: Variant, split: Split, options: Any) -> str:
+    """Train one network, or go on with it; return its file."""
+    folder = RunFolder(options.keep / name.replace(", ", "-").replace(" ", "-"))
+    if (folder.path / "scores.json").exists():
+        return str(folder.model)
+    how = TrainOptions(
+        crops=options.crops, batch_size=16, lr=0.003, ema=0.998, seed=1, device=options.device, reports=1,
+        crop=CropOptions(**{**CROP, **variant.crop}),
+    )  # fmt: skip
+    new = NewModel("rgb", variant.widths or options.widths)
+    asked = Asked(None, new, variant.diameter)
+    started = time.monotonic()
+    run(Split(split.train, []), folder.path, how, asked, resume=folder.config.exists())
+    print(f"{name}: trained for {(time.monotonic() - started) / 60:.0f} minutes", flush=True)
+    return str(folder.model)
+
+
+def write(results: dict[str, Scores], split: Split, options: Any) -> None:
+    """Put the table into the card: means over images, and what a row gains over the first one with its error."""
+    kinds = {item.name: item.columns["kind"] for item in split.validation}
+    names = sorted(kinds)
+    first = np.array([results["as it is"][name] for name in names]).mean(axis=1)
+    lines = []
+    for row, scores in results.items():
+        aps = np.array([scores[name] for name in names])
+        cells = [f"{aps[:, 0].mean():.3f}", f"{aps[:, AT75].mean():.3f}", f"{aps.mean():.3f}"]
+        cells += [f"{aps[[kinds[name] == kind for name in names]].mean():.3f}" for kind in sorted(set(kinds.values()))]
+        gain = aps.mean(axis=1) - first
+        error = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain))
+        cells.append("" if row == "as it is" else f"{gain.mean():+.3f} ± {error:.3f}")
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+        print(lines[-1])
+    widths = ", ".join(map(str, options.widths))
+    header = f"""{MARK}
+
+`benchmarks/nuclei.py`: networks of widths {widths} (where the row does not say others), trained on {options.crops:,}
+crops, otherwise as `train.sh` does, and scored on the images held back at their known diameters. The last column is
+the gain in mean AP over the first row, with the 95 % interval over images.
+
+| network | AP at IoU 0.5 | at 0.75 | mean AP | {" | ".join(sorted(set(kinds.values())))} | gain |
+|{"---|" * (5 + len(set(kinds.values())))}
+"""
+    page = CARD.read_text()
+    before, _, after = page.partition(f"{MARK}\n")
+    rest = after[after.index("\n## ") :] if "\n## " in after else ""
+    CARD.write_text(f"{before.rstrip()}\n\n{header}" + "\n".join(lines) + f"\n{rest}")
+
+
+if __name__ == "__main__":
+    main()
