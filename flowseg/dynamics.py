@@ -9,10 +9,11 @@ from flowseg import arrays, labels, threads
 from flowseg import flows as own_flows
 from flowseg.arrays import Floats, Labels
 from flowseg.errors import InputError
-from flowseg.kernels import euler, regions, sinks
+from flowseg.kernels import basins, euler, regions, sinks
 from flowseg.options import MaskOptions
 
 _ROWS = 64  # rows of the image that a thread takes at a time
+_APART = 0.4  # flows that part by less, on average where two basins meet, are of one instance
 
 
 class Masks(NamedTuple):
@@ -134,12 +135,13 @@ def find_candidates(
     probability = arrays.as_probability(cellprob, field.shape[1:])
     if probability.size > arrays.MAX_LABEL:
         raise InputError(f"the image has {probability.size} pixels; at most {arrays.MAX_LABEL} fit in one piece")
-    image, foreground = _gather(_follow(field, probability, options))
+    ends = _follow(field, probability, options)
+    image, foreground = _gather(ends) if options.target == "diffusion" else _gather_lines(ends, field)
     boxes, areas = regions.boxes_and_areas(image)
     fitting = (areas > 0) & (areas <= options.max_size_fraction * image.size)
     errors = np.zeros(len(areas))
     if measure:
-        errors = own_flows.flow_errors(image, field, boxes, np.where(fitting, areas, 0))
+        errors = own_flows.flow_errors(image, field, boxes, np.where(fitting, areas, 0), options.target)
     return Candidates(image, boxes, areas, fitting, errors, foreground)
 
 
@@ -174,6 +176,34 @@ def _gather(ends: Labels) -> tuple[Labels, int]:
     peaks = sinks.find_peaks(counts, points)
     peaks = peaks[np.argsort(counts.ravel()[peaks], kind="stable")]
     sinks.grow_seeds(counts, peaks, seeds)
+    _assign(ends, seeds)
+    return ends, points
+
+
+def _gather_lines(ends: Labels, flows: Floats) -> tuple[Labels, int]:
+    """Turn ends on the middle lines of instances into labels, in place, and count them.
+
+    A line has pixels where points gather from all of a stretch, and so falls into several basins; where instances
+    touch, the flows of two basins part, and within one they do not.
+    """
+    counts, seeds = np.zeros(ends.shape, np.int32), np.zeros(ends.shape, np.int32)
+    points = sinks.count_ends(ends, counts)
+    count = basins.number_lines(counts, seeds)
+    _assign(ends, seeds)
+    contacts = basins.count_contacts(ends)
+    pairs, apart = np.empty((contacts, 2), np.int32), np.empty(contacts, np.float32)
+    basins.find_contacts(ends, flows, pairs, apart)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    pairs, apart = pairs[order], apart[order]
+    first = np.flatnonzero(np.any(pairs[1:] != pairs[:-1], axis=1)) + 1 if contacts else np.empty(0, np.int64)
+    starts = np.concatenate([np.zeros(min(contacts, 1), np.int64), first])
+    lengths = np.diff(np.append(starts, contacts))
+    together = np.add.reduceat(apart, starts) < _APART * lengths if contacts else np.empty(0, np.bool_)
+    np.take(basins.joined(pairs[starts[together]], count), ends, out=ends)
+    return ends, points
+
+
+def _assign(ends: Labels, seeds: Labels) -> None:
+    """Replace, in place, each end by the seed that it lies in."""
     rows = threads.blocks(len(ends), _ROWS)
     threads.over_ranges(lambda a, b: sinks.assign_rows(ends, seeds, a, b), rows)
-    return ends, points

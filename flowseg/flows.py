@@ -73,7 +73,11 @@ def masks_to_directions(labels: npt.ArrayLike) -> Floats:
 
 
 def flow_errors(
-    image: Labels, flows: Floats, boxes: npt.NDArray[np.int32], areas: npt.NDArray[np.int64]
+    image: Labels,
+    flows: Floats,
+    boxes: npt.NDArray[np.int32],
+    areas: npt.NDArray[np.int64],
+    target: str = "diffusion",
 ) -> npt.NDArray[np.float64]:
     """Return how far given flows are from those of the labels: the mean squared difference for each label.
 
@@ -85,18 +89,29 @@ def flow_errors(
         (2, H, W) float32 in units of a unit vector.
     boxes, areas
         As `regions.boxes_and_areas` gives them; labels whose area is set to 0 are left out.
+    target
+        What the flows are to be like: those of `masks_to_flows` ("diffusion") or `masks_to_directions` ("distance").
 
     Returns
     -------
     errors
         (n + 1,) by label; 0 for the background and for labels left out.
     """
+    if target == "distance":
+        return _direction_errors(image, flows, areas)
     errors = np.zeros(len(areas))
     threads.over_ranges(
         lambda start, stop: diffusion.flow_errors_of_range(image, boxes, areas, start, stop, flows, errors),
         _bounds(boxes, areas),
     )
     return errors
+
+
+def _direction_errors(image: Labels, given: Floats, areas: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    squared = np.square(masks_to_directions(image) - given).sum(axis=0)
+    total = np.bincount(image.ravel(), squared.ravel(), len(areas))
+    total[0] = 0
+    return np.where(areas > 0, total / np.maximum(areas, 1), 0.0)
 
 
 def _bounds(boxes: npt.NDArray[np.int32], areas: npt.NDArray[np.int64]) -> list[int]:

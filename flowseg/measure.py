@@ -18,6 +18,7 @@ def measure(
     planes: npt.NDArray[np.generic] | None = None,
     cellprob: Floats | None = None,
     predicted: Floats | None = None,
+    target: str = "diffusion",
 ) -> dict[str, Column]:
     """Return a table with one row an instance, by ascending label.
 
@@ -31,6 +32,8 @@ def measure(
         (H, W) logits.
     predicted
         (2, H, W) flows that the instances were found from, for the flow error.
+    target
+        What those flows lead to, one of `flowseg.options.FLOW_TARGETS`.
 
     Returns
     -------
@@ -76,7 +79,8 @@ def measure(
     if cellprob is not None:
         table["mean_probability"] = total(1 / (1 + np.exp(-cellprob[inside].astype(np.float64)))) / area
     if predicted is not None:
-        table["flow_error"] = flows.flow_errors(found, arrays.as_flows(predicted), boxes, counts)[there]
+        errors = flows.flow_errors(found, arrays.as_flows(predicted), boxes, counts, target)
+        table["flow_error"] = errors[there]
     return table
 
 

@@ -1,12 +1,14 @@
 """What can be set, as frozen records: each field is documented, and checked when the record is made."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from numbers import Integral, Real
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from flowseg import checks
 from flowseg.errors import OptionError
+
+#: What flows lead to: the centre of an instance along the flow of heat, or its middle line straight from the border.
+FLOW_TARGETS = ("diffusion", "distance")
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,18 @@ class Architecture:
     concatenation: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "widths", _tuple("widths", self.widths))
-        _whole("channels", self.channels, 1, 64)
+        object.__setattr__(self, "widths", checks.tuple_of("widths", self.widths))
+        checks.whole("channels", self.channels, 1, 64)
         if not 1 <= len(self.widths) <= 8:
             raise OptionError(f"widths has {len(self.widths)} levels; wanted 1 to 8")
         for width in self.widths:
-            _whole("a width", width, 1, 4096)
-        _whole("outputs", self.outputs, 1, 64)
-        _whole("kernel", self.kernel, 1, 15)
+            checks.whole("a width", width, 1, 4096)
+        checks.whole("outputs", self.outputs, 1, 64)
+        checks.whole("kernel", self.kernel, 1, 15)
         if self.kernel % 2 == 0:
             raise OptionError(f"kernel is {self.kernel}; wanted an odd number")
         for name in ("residual", "style", "concatenation"):
-            _flag(name, getattr(self, name))
+            checks.flag(name, getattr(self, name))
 
     @property
     def stride(self) -> int:
@@ -80,11 +82,11 @@ class Thresholds:
     diameter: float | None = None
 
     def __post_init__(self) -> None:
-        _number("cellprob_threshold", self.cellprob_threshold, -100, 100)
-        _number("flow_threshold", self.flow_threshold, 0, 1e6)
-        _whole("min_size", self.min_size, -1, 2**31 - 1)
+        checks.number("cellprob_threshold", self.cellprob_threshold, -100, 100)
+        checks.number("flow_threshold", self.flow_threshold, 0, 1e6)
+        checks.whole("min_size", self.min_size, -1, 2**31 - 1)
         if self.diameter is not None:
-            _number("diameter", self.diameter, 0.1, 1e5)
+            checks.number("diameter", self.diameter, 0.1, 1e5)
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,9 @@ class ModelConfig:
         The role of each input channel, such as ``("cyto", "nucleus")``; empty where a file does not say.
     normalisation
         Percentiles (low, high) of each channel that become 0 and 1.
+    target
+        What the flows lead to, one of `FLOW_TARGETS`: "diffusion" (the centre of an instance) or "distance" (its middle
+        line).
     cellprob_threshold
         Logit above which a pixel belongs to an object.
     flow_threshold
@@ -139,6 +144,7 @@ class ModelConfig:
     diameter_labels: float | None = None
     channel_names: tuple[str, ...] = ()
     normalisation: tuple[float, float] = (1.0, 99.0)
+    target: str = "diffusion"
     cellprob_threshold: float = 0.0
     flow_threshold: float = 0.4
     min_size: int = 15
@@ -150,21 +156,22 @@ class ModelConfig:
     flowseg_version: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "channel_names", _tuple("channel_names", self.channel_names))
-        object.__setattr__(self, "normalisation", _tuple("normalisation", self.normalisation))
+        object.__setattr__(self, "channel_names", checks.tuple_of("channel_names", self.channel_names))
+        object.__setattr__(self, "normalisation", checks.tuple_of("normalisation", self.normalisation))
         if self.kind != "residual-style-unet":
             raise OptionError(f"kind is {self.kind!r}; wanted 'residual-style-unet'")
         if not isinstance(self.architecture, Architecture):
             raise OptionError(f"architecture is {self.architecture!r}; wanted an Architecture")
         for name in ("name", "training_data", "licence", "citation", "flowseg_version"):
-            _text(name, getattr(self, name))
+            checks.text(name, getattr(self, name))
+        checks.one_of("target", self.target, FLOW_TARGETS)
         self._check_channel_names()
         self._check_numbers()
         self._check_groups()
 
     def _check_channel_names(self) -> None:
         for name in self.channel_names:
-            _text("a channel name", name)
+            checks.text("a channel name", name)
         if self.channel_names and len(self.channel_names) != self.architecture.channels:
             raise OptionError(
                 f"channel_names has {len(self.channel_names)} names {self.channel_names}; "
@@ -172,29 +179,29 @@ class ModelConfig:
             )
 
     def _check_numbers(self) -> None:
-        _number("diameter_mean", self.diameter_mean, 0.1, 1e5)
+        checks.number("diameter_mean", self.diameter_mean, 0.1, 1e5)
         if self.diameter_labels is not None:
-            _number("diameter_labels", self.diameter_labels, 0.1, 1e5)
+            checks.number("diameter_labels", self.diameter_labels, 0.1, 1e5)
         if len(self.normalisation) != 2:
             raise OptionError(f"normalisation is {self.normalisation}; wanted two percentiles (low, high)")
         low, high = self.normalisation
-        _number("the low percentile of normalisation", low, 0, 100)
-        _number("the high percentile of normalisation", high, 0, 100)
+        checks.number("the low percentile of normalisation", low, 0, 100)
+        checks.number("the high percentile of normalisation", high, 0, 100)
         if low >= high:
             raise OptionError(f"normalisation is {self.normalisation}; wanted the low percentile below the high one")
-        _number("cellprob_threshold", self.cellprob_threshold, -100, 100)
-        _number("flow_threshold", self.flow_threshold, 0, 1e6)
-        _whole("min_size", self.min_size, -1, 2**31 - 1)
+        checks.number("cellprob_threshold", self.cellprob_threshold, -100, 100)
+        checks.number("flow_threshold", self.flow_threshold, 0, 1e6)
+        checks.whole("min_size", self.min_size, -1, 2**31 - 1)
         if self.diameter is not None:
-            _number("diameter", self.diameter, 0.1, 1e5)
+            checks.number("diameter", self.diameter, 0.1, 1e5)
 
     def _check_groups(self) -> None:
         if not isinstance(self.group_thresholds, Mapping):
-            raise OptionError(f"group_thresholds is {_short(self.group_thresholds)}; wanted thresholds by group")
+            raise OptionError(f"group_thresholds is {checks.short(self.group_thresholds)}; wanted thresholds by group")
         for name, thresholds in self.group_thresholds.items():
-            _text("the name of a group", name)
+            checks.text("the name of a group", name)
             if not isinstance(thresholds, Thresholds):
-                raise OptionError(f"the thresholds of group {name!r} are {_short(thresholds)}; wanted Thresholds")
+                raise OptionError(f"the thresholds of group {name!r} are {checks.short(thresholds)}; wanted Thresholds")
         object.__setattr__(self, "group_thresholds", dict(self.group_thresholds))
 
     @property
@@ -224,13 +231,14 @@ class ModelConfig:
         OptionError
             A value is not what the field takes, or a field is not known here (a newer flowseg may have written it).
         """
-        known = _known_fields(cls, values, "model config")
+        known = checks.known_fields(cls, values, "model config")
         if "architecture" in known:
-            known["architecture"] = Architecture(**_known_fields(Architecture, known["architecture"], "architecture"))
+            shape = checks.known_fields(Architecture, known["architecture"], "architecture")
+            known["architecture"] = Architecture(**shape)
         groups = known.get("group_thresholds")
         if isinstance(groups, Mapping):
             known["group_thresholds"] = {
-                name: Thresholds(**_known_fields(Thresholds, each, f"thresholds of group {_short(name)}"))
+                name: Thresholds(**checks.known_fields(Thresholds, each, f"thresholds of group {checks.short(name)}"))
                 for name, each in groups.items()
             }
         return cls(**known)
@@ -252,6 +260,8 @@ class MaskOptions:
         Instances of fewer pixels are dropped; 0 or -1 keeps all.
     max_size_fraction
         Instances over this part of the image are dropped.
+    target
+        What the flows lead to, one of `FLOW_TARGETS`.
     """
 
     cellprob_threshold: float = 0.0
@@ -259,13 +269,15 @@ class MaskOptions:
     niter: int = 200
     min_size: int = 15
     max_size_fraction: float = 0.4
+    target: str = "diffusion"
 
     def __post_init__(self) -> None:
-        _number("cellprob_threshold", self.cellprob_threshold, -1e6, 1e6)
-        _number("flow_threshold", self.flow_threshold, 0, 1e6)
-        _whole("niter", self.niter, 1, 10**6)
-        _whole("min_size", self.min_size, -1, 2**31 - 1)
-        _number("max_size_fraction", self.max_size_fraction, 1e-9, 1e6)
+        checks.number("cellprob_threshold", self.cellprob_threshold, -1e6, 1e6)
+        checks.number("flow_threshold", self.flow_threshold, 0, 1e6)
+        checks.whole("niter", self.niter, 1, 10**6)
+        checks.whole("min_size", self.min_size, -1, 2**31 - 1)
+        checks.number("max_size_fraction", self.max_size_fraction, 1e-9, 1e6)
+        checks.one_of("target", self.target, FLOW_TARGETS)
 
 
 @dataclass(frozen=True)
@@ -291,10 +303,8 @@ class OverlapOptions:
     min_size: int = 0
 
     def __post_init__(self) -> None:
-        wanted = ("smaller", "larger", "first", "last")
-        if self.contested_to not in wanted:
-            raise OptionError(f"contested_to is {self.contested_to!r}; wanted one of {', '.join(wanted)}")
-        _whole("min_size", self.min_size, 0, 2**31 - 1)
+        checks.one_of("contested_to", self.contested_to, ("smaller", "larger", "first", "last"))
+        checks.whole("min_size", self.min_size, 0, 2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -344,23 +354,23 @@ class SegmentOptions:
 
     def __post_init__(self) -> None:
         if self.channels is not None:
-            object.__setattr__(self, "channels", _tuple("channels", self.channels))
+            object.__setattr__(self, "channels", checks.tuple_of("channels", self.channels))
         if self.diameter is not None:
-            _number("diameter", self.diameter, 0.1, 1e5)
+            checks.number("diameter", self.diameter, 0.1, 1e5)
         if self.tile is not None:
-            _whole("tile", self.tile, 16, 2**20)
-        _number("overlap", self.overlap, 0, 0.5)
-        _flag("tta", self.tta)
-        _flag("invert", self.invert)
-        _whole("normalise_tile", self.normalise_tile, 0, 2**20)
+            checks.whole("tile", self.tile, 16, 2**20)
+        checks.number("overlap", self.overlap, 0, 0.5)
+        checks.flag("tta", self.tta)
+        checks.flag("invert", self.invert)
+        checks.whole("normalise_tile", self.normalise_tile, 0, 2**20)
         if self.percentiles is not None:
-            object.__setattr__(self, "percentiles", _tuple("percentiles", self.percentiles))
-        _text("group", self.group)
+            object.__setattr__(self, "percentiles", checks.tuple_of("percentiles", self.percentiles))
+        checks.text("group", self.group)
         self._with(Thresholds(), 1.0)  # checks what is set
 
     def masks(self, config: ModelConfig, scale: float) -> MaskOptions:
         """Return how instances are made: what is set here, else what the model says, at this scale of the network."""
-        return self._with(self.chosen_of(config), scale)
+        return replace(self._with(self.chosen_of(config), scale), target=config.target)
 
     def chosen_of(self, config: ModelConfig) -> Thresholds:
         """Return what a model's file says for the group of images."""
@@ -380,44 +390,3 @@ class SegmentOptions:
             first(self.min_size, models.min_size),
             self.max_size_fraction,
         )
-
-
-def _known_fields(cls: type, values: object, what: str) -> dict[str, Any]:
-    if not isinstance(values, Mapping):
-        raise OptionError(f"the {what} is {_short(values)}; wanted names and values")
-    unknown = sorted(str(name) for name in set(values) - {item.name for item in fields(cls)})
-    if unknown:
-        raise OptionError(f"the {what} has the unknown field {unknown[0]!r}; was it written by a newer flowseg?")
-    return dict(values)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _tuple(name: str, value: object) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise OptionError(f"{name} is {_short(value)}; wanted a list")
-    return tuple(value)
-
-
-def _whole(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) <= high:
-        raise OptionError(f"{name} is {_short(value)}; wanted a whole number from {low} to {high}")
-
-
-def _number(name: str, value: object, low: float, high: float) -> None:
-    right = isinstance(value, Real) and not isinstance(value, bool)
-    if not right or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
-        raise OptionError(f"{name} is {_short(value)}; wanted a number from {low:g} to {high:g}")
-
-
-def _flag(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise OptionError(f"{name} is {_short(value)}; wanted true or false")
-
-
-def _text(name: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise OptionError(f"{name} is {_short(value)}; wanted text")

@@ -71,6 +71,8 @@ class Segmentation:
         What the user should know: nothing found, sizes far off, pixels replaced.
     planes
         (C, H, W): the image, as it came.
+    target
+        What the flows lead to, one of `flowseg.options.FLOW_TARGETS`.
     """
 
     labels: Labels
@@ -81,6 +83,7 @@ class Segmentation:
     channels: str
     notes: list[str] = field(default_factory=list)
     planes: npt.NDArray[Any] | None = field(default=None, repr=False)
+    target: str = "diffusion"
 
     def plot(self, truth: npt.ArrayLike | None = None, width: float = 14.0) -> "Figure":
         """Draw the image, outlines, labels, flows and probability side by side (matplotlib).
@@ -122,7 +125,7 @@ class Segmentation:
 
     def to_table(self) -> dict[str, measure.Column]:
         """Return measurements, one row an instance: {column: values}; see `flowseg.measure.measure`."""
-        return measure.measure(self.labels, self.planes, self.cellprob, self.flows)
+        return measure.measure(self.labels, self.planes, self.cellprob, self.flows, self.target)
 
 
 class Model:
@@ -214,6 +217,7 @@ class Model:
             chosen.text,
             notes,
             given.pixels,
+            self.config.target,
         )
 
     def _first_diameter(self, planes: Floats, options: SegmentOptions, max_bytes: int | None) -> tuple[float, _Search]:
@@ -292,6 +296,8 @@ def load_model(
             raise ModelError(f"{its_name} takes another number of channels than {names[0]}: no ensemble")
         if each.config.diameter_mean != checkpoints[0].config.diameter_mean:
             raise ModelError(f"{its_name} wants cells of another diameter than {names[0]}: no ensemble")
+        if each.config.target != checkpoints[0].config.target:
+            raise ModelError(f"{its_name} gives flows of another kind than {names[0]}: no ensemble")
     sizes = [_size_model(*each) for each in zip(located, checkpoints, strict=True)]
     networks = [engines.start(each.config.architecture, each.arrays, device, precision) for each in checkpoints]
     return Model(checkpoints, networks, names, sizes)

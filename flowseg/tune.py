@@ -132,7 +132,7 @@ def tune(
     cellprobs, flows, min_sizes
         What to try; the defaults are tried in any case. A flow threshold of 0 keeps all.
     defaults
-        Thresholds that are kept unless others are better; its ``max_size_fraction`` is used throughout.
+        Thresholds that are kept unless others are better; its ``max_size_fraction`` and ``target`` are used throughout.
     least_gain
         Differences in mean AP up to this are nothing.
 
@@ -188,7 +188,7 @@ def _scores(one: Predicted, grid: _Grid, defaults: MaskOptions) -> Doubles:
     """Return the mean AP of one image at each point of the grid."""
     parts = []
     for cellprob in grid.cellprobs:
-        options = MaskOptions(cellprob, niter=one.niter or defaults.niter, max_size_fraction=defaults.max_size_fraction)
+        options = replace(defaults, cellprob_threshold=cellprob, niter=one.niter or defaults.niter)
         found = dynamics.find_candidates(one.flows, one.cellprob, options)
         tries = list(product(grid.flows, grid.min_sizes))
         parts.append(_filter_scores(found, one.truth, tries))

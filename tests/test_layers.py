@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "flowseg"
 
 # Rooms every room may use.
-GROUND = {"errors", "options", "arrays", "threads", "files"}
+GROUND = {"errors", "checks", "options", "arrays", "threads", "files"}
 GROUND_LIBRARIES = {"numpy"}
 
 # room: (rooms of ours, libraries of others). Data walks one way, so the graph has no cycles.
@@ -17,7 +17,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "__init__": (set(), set()),
     "__main__": ({"cli"}, set()),
     "errors": (set(), set()),
-    "options": ({"errors"}, set()),
+    "checks": ({"errors"}, set()),
+    "options": ({"errors", "checks"}, set()),
     "arrays": ({"errors"}, {"fastremap"}),
     "threads": ({"errors"}, set()),
     "files": (set(), set()),

@@ -36,6 +36,7 @@ __all__ = [
     "digest",
     "read",
     "read_size_model",
+    "require_cellpose",
     "write_cellpose",
     "write_flowseg",
 ]
@@ -188,6 +189,16 @@ def write_flowseg(path: PathLike, config: ModelConfig, weights: Mapping[str, Any
     return write(Path(path), safetensors.numpy.save(tensors, metadata=header))
 
 
+def require_cellpose(config: ModelConfig) -> None:
+    """Refuse a model that Cellpose 3 has no such network for, or whose flows it would follow wrongly."""
+    shape = config.architecture
+    wanted = Architecture(channels=shape.channels, style=shape.style)
+    if shape != wanted:
+        raise ModelError(f"Cellpose 3 cannot run a network of {shape}; wanted {wanted}")
+    if config.target != "diffusion":
+        raise ModelError(f"Cellpose follows flows of heat; this model's target is {config.target}: keep it in flowseg")
+
+
 def write_cellpose(path: PathLike, config: ModelConfig, weights: Mapping[str, Any]) -> str:
     """Write a model as a state dict that Cellpose 2 and 3 open, whole or not at all; return its SHA-256.
 
@@ -198,15 +209,12 @@ def write_cellpose(path: PathLike, config: ModelConfig, weights: Mapping[str, An
     Raises
     ------
     ModelError
-        As `write_flowseg`, and where Cellpose 3 has no such network (other widths, number of outputs, kernel,
-        concatenated or not residual).
+        As `write_flowseg`, and where `require_cellpose` refuses it.
     """
     import torch
 
+    require_cellpose(config)
     shape = config.architecture
-    wanted = Architecture(channels=shape.channels, style=shape.style)
-    if shape != wanted:
-        raise ModelError(f"Cellpose 3 cannot run a network of {shape}; wanted {wanted}")
     tensors = _tensors.checked(_tensors.without_wrapper(_tensors.as_arrays(weights)), config)
     if not shape.style:
         tensors |= {name: np.zeros_like(tensors[name]) for name in tensors if name.endswith("full.weight")}

@@ -80,6 +80,7 @@ def _remade(name: str, path: Path, order: rle.Order, thresholds: Mapping[str, fl
         float(diameter) if isinstance(diameter, int | float) else 30.0,
         found,
         str(kept.about.get("channels", "")),
+        target=masks.target,
     )
     return Result(name, str(kept.about.get("source", "")), segmentation, masks, order)
 

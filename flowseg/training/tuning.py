@@ -122,7 +122,8 @@ def _predicted(task: Task, kept: Checkpoint) -> Iterator[Predicted]:
 
 
 def _mask_settings(config: ModelConfig) -> dict[str, Any]:
-    return {name: value for name, value in asdict(config.thresholds).items() if name != "diameter"}
+    settings = asdict(config.thresholds) | {"target": config.target}
+    return {name: value for name, value in settings.items() if name != "diameter"}
 
 
 def _told(tuned: Tuned, diameters: Mapping[str, DiameterChoice]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from flowseg import boundaries, dynamics, flows, labels, metrics, overlaps, rle
 from flowseg.instances import Instances
 from flowseg.kernels import run_shapes, runs
-from flowseg.options import OverlapOptions
+from flowseg.options import MaskOptions, OverlapOptions
 from flowseg.sources.coco_json import read_segmentation
 from tests.shapes import logits, solid_cells
 
@@ -31,6 +31,9 @@ def results() -> dict[str, np.ndarray]:
         "flows": flows.masks_to_flows(cells),
         "ragged flows": flows.masks_to_flows(ragged),
         "masks": dynamics.flows_to_masks(field, logits(cells), niter=40),
+        "masks along lines": dynamics.find_masks(
+            flows.masks_to_directions(cells), logits(cells), MaskOptions(niter=40, target="distance")
+        ).labels,
         "clean": labels.clean(ragged, 3),
         "largest": labels.largest_piece(ragged),
         "outlines": np.concatenate([outline.points for outline in labels.outlines(ragged, all_pieces=True)]),

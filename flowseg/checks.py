@@ -1,0 +1,63 @@
+"""Values of options checked: a wrong one raises an `OptionError` that says what came and what was wanted."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from numbers import Integral, Real
+from typing import Any
+
+from flowseg.errors import OptionError
+
+
+def known_fields(cls: type, values: object, what: str) -> dict[str, Any]:
+    """Return values by name of a field of a class; another name is refused."""
+    if not isinstance(values, Mapping):
+        raise OptionError(f"the {what} is {short(values)}; wanted names and values")
+    unknown = sorted(str(name) for name in set(values) - {item.name for item in fields(cls)})
+    if unknown:
+        raise OptionError(f"the {what} has the unknown field {unknown[0]!r}; was it written by a newer flowseg?")
+    return dict(values)
+
+
+def short(value: object) -> str:
+    """Return a value as text that fits a message."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def tuple_of(name: str, value: object) -> tuple[Any, ...]:
+    """Return a list or a tuple as a tuple."""
+    if not isinstance(value, list | tuple):
+        raise OptionError(f"{name} is {short(value)}; wanted a list")
+    return tuple(value)
+
+
+def whole(name: str, value: object, low: int, high: int) -> None:
+    """Want a whole number."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) <= high:
+        raise OptionError(f"{name} is {short(value)}; wanted a whole number from {low} to {high}")
+
+
+def number(name: str, value: object, low: float, high: float) -> None:
+    """Want a finite number."""
+    right = isinstance(value, Real) and not isinstance(value, bool)
+    if not right or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
+        raise OptionError(f"{name} is {short(value)}; wanted a number from {low:g} to {high:g}")
+
+
+def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    """Want one of a few words."""
+    if value not in known:
+        raise OptionError(f"{name} is {short(value)}; wanted one of {', '.join(known)}")
+
+
+def flag(name: str, value: object) -> None:
+    """Want true or false."""
+    if not isinstance(value, bool):
+        raise OptionError(f"{name} is {short(value)}; wanted true or false")
+
+
+def text(name: str, value: object) -> None:
+    """Want text."""
+    if not isinstance(value, str):
+        raise OptionError(f"{name} is {short(value)}; wanted text")
