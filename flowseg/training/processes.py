@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -14,6 +15,10 @@ from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 
 from flowseg.errors import OptionError
+
+_PATIENCE = timedelta(
+    days=1
+)  # the first process reads and validates while the others wait; torchrun ends them if it fails
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def joined(device: str) -> Iterator[tuple[Processes, str]]:
     own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if gpu else "cpu"
     if gpu:
         torch.cuda.set_device(own)
-    distributed.init_process_group("nccl" if gpu else "gloo")
+    distributed.init_process_group("nccl" if gpu else "gloo", timeout=_PATIENCE)
     try:
         yield Processes(distributed.get_rank(), count), own
         distributed.barrier()  # or another process may still be at its last message
