@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
 
 from flowseg.errors import OptionError
 
@@ -84,6 +83,22 @@ def shared_normalisation(network: nn.Module) -> None:
             module.__class__ = SharedBatchNorm
 
 
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes, through which gradients flow back."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        distributed.all_reduce(total)
+        return total
+
+
 class SharedBatchNorm(nn.BatchNorm2d):
     """A batch normalisation over the parts of a batch that all processes have, on any device."""
 
@@ -94,7 +109,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
         wide = x.float()
         sums = torch.stack([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3))])
         count = wide.numel() / x.shape[1] * distributed.get_world_size()
-        mean, square = all_reduce(sums) / count  # type: ignore[no-untyped-call]
+        mean, square = _Sum.apply(sums) / count  # type: ignore[no-untyped-call]
         variance = (square - mean.square()).clamp_min(0)
         self._follow(mean.detach(), variance.detach() * count / max(1.0, count - 1))
         factor = torch.rsqrt(variance + self.eps) * self.weight
