@@ -321,7 +321,7 @@ def _notes(looked: Sequence[_Looked]) -> list[str]:
     if single:
         notes.append(
             f"{len(single)} images have one instance in five or more pieces, such as {single[0].item.name}: if these "
-            "are masks of all cells together, label each piece first"
+            "are masks of all cells together, label each piece first (flowseg convert DATA OUT --to labels --pieces)"
         )
     alone = sum(one.item.path is None for one in looked)
     if alone:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from flowseg import arrays, threads
 from flowseg.errors import InputError
-from flowseg.kernels import runs
+from flowseg.kernels import run_shapes, runs
 
 Int64s = npt.NDArray[np.int64]
 
@@ -119,6 +119,30 @@ class Instances:
         height, width = self.shape
         segments, bounds = runs.split_at_line_ends(self.starts, self.lengths, self.offsets, width)
         return Instances((width, height), *runs.transpose(segments, bounds, width, height))
+
+    def pieces(self) -> "Instances":
+        """Return every piece as an instance of its own, those of one instance after another.
+
+        Pixels of a piece touch at least at corners.
+
+        Examples
+        --------
+        >>> Instances.from_labels([[1, 0, 1, 1], [1, 0, 0, 0]]).pieces().to_labels().tolist()
+        [[1, 0, 2, 2], [1, 0, 0, 0]]
+        """
+        width = max(self.shape[1], 1)
+        segments, bounds = runs.split_at_line_ends(self.starts, self.lengths, self.offsets, width)
+        owners = run_shapes.owners(segments, bounds)
+        _, firsts, pieces = np.unique(owners, return_index=True, return_inverse=True)
+        order = np.argsort(firsts[pieces.reshape(-1)], kind="stable")
+        starts, lengths = (segments[0] * width + segments[1])[order], (segments[2] - segments[1])[order]
+        owner = owners[order]
+        new = np.ones(len(order), bool)  # runs that were cut at the end of a line are one again
+        new[1:] = (owner[1:] != owner[:-1]) | (starts[1:] != starts[:-1] + lengths[:-1])
+        at = np.flatnonzero(new)
+        changes = np.flatnonzero(np.diff(owner[at])) + 1
+        offsets = np.concatenate([[0], changes, [len(at)]]) if len(at) else np.zeros(1, np.int64)
+        return Instances(self.shape, starts[at], np.add.reduceat(lengths, at) if len(at) else lengths, offsets)
 
     def areas(self) -> Int64s:
         """Return the number of pixels of each instance, (n,)."""

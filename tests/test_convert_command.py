@@ -5,6 +5,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tifffile
 from click.testing import CliRunner, Result
@@ -110,3 +111,36 @@ def test_progress_is_shown_only_where_there_is_something_to_wait_for(
     with _progress.late_bar("working", 3, quiet=True) as step:
         step(None)
     assert capsys.readouterr().err == ""
+
+
+def test_masks_that_cannot_be_read_are_skipped_too(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in "abc":
+        tifffile.imwrite(data / f"{name}.tif", np.zeros((9, 9), np.uint8))
+        tifffile.imwrite(data / f"{name}_masks.tif", np.eye(9, dtype=np.uint8))
+    torn = (data / "b_masks.tif").read_bytes()
+    (data / "b_masks.tif").write_bytes(torn[: len(torn) - 40])
+    assert run(data, tmp_path / "x.csv").exit_code == 1
+    assert not (tmp_path / "x.csv").exists()
+    for out, more in (("x.csv", []), ("x.json", []), ("labels", ["--to", "labels"])):
+        result = run(data, tmp_path / out, "--skip-problems", *more)
+        assert result.exit_code == 0, result.output
+        assert "left out: b: " in result.output
+        assert "2 instances of 2 images" in result.output
+    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == ["a_labels.tif", "c_labels.tif"]
+
+
+def test_pieces_become_cells(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    mask = np.zeros((20, 20), np.uint8)
+    for top in (0, 5, 10):
+        mask[top : top + 4, 3:9] = mask[top : top + 4, 12:16] = 255
+    tifffile.imwrite(data / "a.tif", mask)
+    tifffile.imwrite(data / "a_masks.tif", mask)
+    result = run(data, tmp_path / "out", "--to", "labels", "--pieces", "--copy-images")
+    assert result.exit_code == 0, result.output
+    labels = tifffile.imread(tmp_path / "out/a_labels.tif")
+    assert labels.max() == 6
+    np.testing.assert_array_equal(labels > 0, mask > 0)

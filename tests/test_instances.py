@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
 from flowseg.errors import InputError
 from flowseg.instances import Instances, from_labels
@@ -122,3 +123,16 @@ def test_kernels_are_compiled_once_for_arrays_that_may_and_may_not_be_written() 
         Instances.from_labels(labels).transposed().to_labels()
     for kernel in (runs.scan, runs.group, runs.split_at_line_ends, runs.transpose, runs.paint):
         assert len(kernel.signatures) == 1  # type: ignore[attr-defined]
+
+
+@settings(deadline=None, max_examples=200)
+@given(STACKS)
+def test_pieces_are_those_that_scipy_labels(masks: Any) -> None:
+    found = of(masks).pieces()
+    wanted = []
+    for mask in masks:
+        pieces, count = ndimage.label(mask, np.ones((3, 3)))
+        wanted += [pieces == number for number in range(1, count + 1)]
+    assert len(found) == len(wanted)
+    same = [found.mask(index).tobytes() for index in range(len(found))]
+    assert sorted(same) == sorted(np.ascontiguousarray(mask).tobytes() for mask in wanted)

@@ -60,7 +60,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "dataset": ({"sources", "augment", "flows", "channels", "normalize", "labels", "overlaps"}, set()),
     "training": (
         {"dataset", "network", "checkpoint", "sources", "segment", "metrics", "plots", "augment", "channels"}
-        | {"engines", "images", "instances", "overlaps", "zoo", "tune", "notebook"},
+        | {"engines", "images", "instances", "labels", "overlaps", "zoo", "tune", "notebook"},
         {"torch"},
     ),
     "tune": ({"dynamics", "instances", "kernels", "metrics"}, set()),

@@ -1,6 +1,7 @@
 """A bar that shows itself only where there is something to wait for."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,3 +45,20 @@ def late_bar(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[o
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+@contextmanager
+def late_note(what: str, quiet: bool = False) -> Iterator[None]:
+    """Say what is being done if it takes more than two seconds, where there are no steps to count."""
+
+    def say() -> None:
+        print(f"{what} ...", file=sys.stderr, flush=True)  # noqa: T201
+
+    timer = threading.Timer(PATIENCE, say)
+    timer.daemon = True
+    if not quiet:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -22,6 +22,7 @@ _PATH = click.Path(exists=True, path_type=Path)
     show_default=True,
     help="Which instance gets a pixel that several claim, in formats that cannot hold both.",
 )
+@click.option("--pieces", is_flag=True, help="A cell for each piece: for masks of all cells together, not told apart.")
 @click.option("--copy-images", is_flag=True, help="Put the images beside what is made of them.")
 @click.option("--format", "format_", help="What IN is; without it, recognised.")
 @click.option("--images", type=_PATH, help="Folder of the images of IN, where they are not beside it.")
@@ -43,6 +44,7 @@ def command(source: Path, out: Path, quiet: bool, skip_problems: bool, **setting
       flowseg convert stage1_train labels --to labels --copy-images
       flowseg convert annotations.json submission.csv --order column
       flowseg convert labels rois --to rois                             for Fiji
+      flowseg convert binary labels --to labels --pieces --copy-images  black and white masks to one number a cell
 
     \b
     What --to makes:
@@ -57,6 +59,7 @@ def command(source: Path, out: Path, quiet: bool, skip_problems: bool, **setting
       overlay   OUT/<name>_overlay.png  outlines on the images
       table     OUT.csv                 measurements; parquet: the same as OUT.parquet
     """
+    from flowseg.cli._progress import late_note
     from flowseg.convert import Conversion, convert
     from flowseg.options import OverlapOptions
     from flowseg.sources.data_sets import open_collection
@@ -68,29 +71,35 @@ def command(source: Path, out: Path, quiet: bool, skip_problems: bool, **setting
         "polygons" if settings["polygons"] else "rle",
         OverlapOptions(contested_to=settings["contested_to"]),
         settings["copy_images"],
+        settings["pieces"],
         settings["overwrite"],
     )
-    collection = open_collection(
-        source,
-        settings["format_"],
-        masks=settings["masks"],
-        mask_suffix=settings["mask_suffix"],
-        images=settings["images"],
-        order=settings["in_order"],
-    )
+    with late_note(f"opening {source}", quiet):
+        collection = open_collection(
+            source,
+            settings["format_"],
+            masks=settings["masks"],
+            mask_suffix=settings["mask_suffix"],
+            images=settings["images"],
+            order=settings["in_order"],
+        )
     if skip_problems:
         for problem in collection.problems:
-            click.echo(f"left out: {problem}", err=True)
+            _left_out(problem)
     else:
         collection.require_sound()
     try:
         with _bar(len(collection), quiet) as step:
-            told = convert(collection, conversion, step)
+            told = convert(collection, conversion, step, _left_out if skip_problems else None)
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
         sys.exit(130)
     if not quiet:
         _tell(told, conversion)
+
+
+def _left_out(problem: str) -> None:
+    click.echo(f"left out: {problem}", err=True)
 
 
 def _tell(told: Any, conversion: Any) -> None:

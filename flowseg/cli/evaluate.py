@@ -48,8 +48,10 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
     import numpy as np
 
     from flowseg import evaluate
+    from flowseg.cli._progress import late_note
 
-    predictions, truths = _open(pred, truth, settings)
+    with late_note("opening both", settings["quiet"] or settings["as_json"]):
+        predictions, truths = _open(pred, truth, settings)
     with _Bar(settings["quiet"] or settings["as_json"]) as bar:
         scores = evaluate.compare(
             predictions,

@@ -36,18 +36,19 @@ def command(data: Path, as_json: bool, **settings: Any) -> None:
       flowseg inspect labelled/ --limit 100 --json
       flowseg inspect labelled/ --report data.html       every image, its masks and its crops, in a browser
     """
-    from flowseg.cli._progress import late_bar
+    from flowseg.cli._progress import late_bar, late_note
     from flowseg.inspection import inspect, sampled
     from flowseg.sources.data_sets import open_collection
 
-    collection = open_collection(
-        data,
-        settings["format_"],
-        masks=settings["masks"],
-        mask_suffix=settings["mask_suffix"],
-        images=settings["images"],
-        order=settings["order"],
-    )
+    with late_note(f"opening {data}", as_json):
+        collection = open_collection(
+            data,
+            settings["format_"],
+            masks=settings["masks"],
+            mask_suffix=settings["mask_suffix"],
+            images=settings["images"],
+            order=settings["order"],
+        )
     items = sampled(collection, settings["limit"])
     with late_bar("looking", len(items), as_json) as step:
         report = inspect(collection, settings["limit"], step)

@@ -1,17 +1,45 @@
 """``flowseg train``: images and masks in, a model out."""
 
 import json
+import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from flowseg.cli._sections import Sectioned
+
+_SECONDS_BETWEEN_LINES = 30  # where there is no terminal
 _AUGMENT = "rotate, flip, scale, elastic, contrast, brightness, colour, gamma, noise, blur, drop, invert"
 
 
-@click.command("train")
+_SECTIONS = {
+    "What matters first": ["out", "pretrained", "channels", "val", "epochs", "resume"],
+    "The data": ["format", "images", "masks", "mask-suffix", "columns", "axes", "skip-problems"],
+    "Images held back, to validate on and to choose thresholds": ["val-part", "folds", "fold", "group", "stratify"],
+    "How long, and how fast": [
+        "crops",
+        "patience",
+        "reports",
+        "batch-size",
+        "workers",
+        "device",
+        "precision",
+        "compile",
+    ],
+    "How it learns": ["lr", "weight-decay", "ema", "freeze", "seed", "target", "weight"],
+    "What it sees": ["crop-size", "rescale", "augment", "balance", "evenness"],
+    "A network from nothing (--pretrained none)": ["inputs", "widths", "diameter-mean"],
+    "What is written": ["export", "licence", "json", "quiet", "help"],
+}
+
+
+@click.command("train", cls=Sectioned, sections=_SECTIONS)
 @click.argument("data", type=click.Path(path_type=Path), required=False)
 @click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the run; a new one.")
 @click.option("--resume", type=click.Path(file_okay=False, path_type=Path), help="Go on with the training in a folder.")
@@ -19,25 +47,32 @@ _AUGMENT = "rotate, flip, scale, elastic, contrast, brightness, colour, gamma, n
 @click.option("--inputs", default="two", show_default=True, help="From nothing: grey, two or rgb channels.")
 @click.option("--widths", default="32,64,128,256", show_default=True, help="From nothing: size of the network.")
 @click.option("--diameter-mean", type=float, help="Diameter at the network; of the pretrained model, or 30.")
-@click.option("--format", "format_", help="Kind of DATA, where it is not recognised: pairs, kaggle, coco, ...")
-@click.option("--images", type=click.Path(path_type=Path), help="Folder of the images, where it is elsewhere.")
+@click.option(
+    "--format", "format_", help="Kind of DATA, where it is not recognised: pairs, kaggle, folders, coco, cellpose."
+)
+@click.option("--images", type=click.Path(path_type=Path), help="Folder of the images, where it is not beside DATA.")
 @click.option("--masks", type=click.Path(path_type=Path), help="Folder of the label images.")
 @click.option("--mask-suffix", help="End of the names of label images: _masks.")
-@click.option("--columns", type=click.Path(exists=True, path_type=Path), help="CSV with more about the images.")
+@click.option(
+    "--columns",
+    type=click.Path(exists=True, path_type=Path),
+    help="CSV with more about the images; its first column names them.",
+)
+@click.option("--skip-problems", is_flag=True, help="Train on what can be read, and list what cannot.")
 @click.option("--channels", help="Channels of the images, by number from 0 or by name: 1,0.")
 @click.option("--axes", help="Axes of TIFF files that do not say them.")
-@click.option("--val", type=click.Path(path_type=Path), help="Data to validate on.")
+@click.option("--val", type=click.Path(path_type=Path), help="Data to validate on; without it, a part of DATA.")
 @click.option("--val-part", type=float, default=0.15, show_default=True, help="Part of DATA to validate on; 0: none.")
 @click.option("--folds", type=int, help="Split DATA in so many parts.")
-@click.option("--fold", help="Which of them to validate on, from 0; all: one training for each.")
+@click.option("--fold", help="Which of them to validate on, from 0 (default); all: a training for each.")
 @click.option("--group", default="", help="Column: images that agree in it stay in one part.")
 @click.option("--stratify", default="", help="Column whose values are spread over parts.")
 @click.option("--epochs", type=int, default=100, show_default=True, help="Rounds over the images.")
-@click.option("--crops", type=int, help="Crops to train on, in place of --epochs.")
-@click.option("--batch-size", type=int, default=8, show_default=True)
+@click.option("--crops", type=int, help="Crops to train on, in place of --epochs: 16000.")
+@click.option("--batch-size", type=int, default=8, show_default=True, help="Crops a step.")
 @click.option("--crop-size", type=int, default=224, show_default=True, help="Side of the crops in pixels.")
 @click.option("--lr", type=float, help="Learning rate; 0.002 from scratch, 0.0005 for a pretrained model.")
-@click.option("--weight-decay", type=float, default=1e-4, show_default=True)
+@click.option("--weight-decay", type=float, default=1e-4, show_default=True, help="Of AdamW.")
 @click.option("--ema", type=float, default=0.0, show_default=True, help="Decay of the mean of weights: 0.999; 0: none.")
 @click.option("--freeze", default="none", show_default=True, help="none, encoder or all-but-output: for few images.")
 @click.option("--rescale", default="image", show_default=True, help="Diameter to resize by: of image, data, none.")
@@ -46,8 +81,8 @@ _AUGMENT = "rotate, flip, scale, elastic, contrast, brightness, colour, gamma, n
 @click.option("--balance", default="", help="Column whose groups are drawn equally often.")
 @click.option("--evenness", type=float, default=1.0, show_default=True, help="1: quite equally; 0: by size.")
 @click.option("--augment", multiple=True, metavar="NAME=VALUE", help=f"Some of {_AUGMENT}.")
-@click.option("--workers", type=int, help="Threads that make crops.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--workers", type=int, help="Threads that make crops; one for each processor.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same training.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--precision", default="auto", show_default=True, help="auto, fp32 or bf16.")
 @click.option("--compile", is_flag=True, help="Let torch compile the network: slow to start, faster on a GPU.")
@@ -73,7 +108,7 @@ def command(context: click.Context, /, **settings: Any) -> None:
       flowseg train --resume run                            goes on where it was stopped
       torchrun --nproc-per-node 4 -m flowseg train cells/ -o run
     """
-    as_json, quiet = settings.pop("as_json"), settings.pop("quiet")
+    as_json, quiet = settings.pop("as_json"), settings.pop("quiet") or os.environ.get("RANK", "0") != "0"
     resume: Path | None = settings.pop("resume")
     if resume is not None:
         settings, out = _kept_settings(context, resume), resume
@@ -91,6 +126,7 @@ def command(context: click.Context, /, **settings: Any) -> None:
 def _kept_settings(context: click.Context, run: Path) -> dict[str, Any]:
     """Return the settings that a training began with; others cannot be given beside them."""
     from flowseg.errors import InputError
+    from flowseg.training.folds import Folds
     from flowseg.training.run_folder import RunFolder
 
     given = [
@@ -101,14 +137,17 @@ def _kept_settings(context: click.Context, run: Path) -> dict[str, Any]:
     ]
     if given:
         raise click.UsageError(f"--resume goes on with what the training began with; leave out {', '.join(given)}")
-    settings = RunFolder(run).read_config().get("command")
+    folder = Folds(run) if Folds(run).config.exists() else RunFolder(run)
+    settings = folder.read_config().get("command")
     if not isinstance(settings, dict) or not settings:
         raise InputError(f"the training in {run} was not started by this command: continue it from Python")
     return settings
 
 
 def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller") -> None:
+    from flowseg.cli._progress import late_note
     from flowseg.training import Asked, NewModel, run
+    from flowseg.training.folds import Folds
     from flowseg.training.from_settings import options_of, splits_of
 
     pretrained = settings["pretrained"]
@@ -123,12 +162,24 @@ def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller")
         plain,
         settings["licence"],
         settings["export"] or "",
+        settings.get("skip_problems", False),
     )
-    for name, split in splits_of(settings).items():
-        own = replace(asked, command={**plain, "fold": name.removeprefix("fold")}) if name else asked
-        with teller:
-            done = run(split, out / name, options_of(settings), own, resume=resume, tell=teller.tell)
-        teller.finish(done)
+    options = options_of(settings)
+    with late_note(f"opening {settings['data']}", teller.silent):
+        splits = splits_of(settings, teller.watch())
+    if "" in splits:
+        done = run(splits[""], out, options, asked, resume=resume, tell=teller.tell, watch=teller.watch())
+        teller.finish([done.model])
+        return
+    folds = Folds(out)
+    folds.begin(plain, resume)
+    models = []
+    for name, split in splits.items():
+        teller.say(f"{name} of {len(splits)}: {len(split.train)} images to train on, {len(split.validation)} held back")
+        own = replace(asked, command={**plain, "fold": name.removeprefix("fold")})
+        begun = folds.has_begun(name)
+        models.append(run(split, out / name, options, own, resume=begun, tell=teller.tell, watch=teller.watch()).model)
+    teller.finish(models, folds.summed_up(list(splits)))
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -148,12 +199,12 @@ class _Teller:
     """Shows how a training goes: a bar with loss, speed and time left, and a line a report."""
 
     def __init__(self, as_json: bool, quiet: bool) -> None:
-        self.as_json, self.quiet = as_json, quiet
-
-    def __enter__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+        self.as_json, self.quiet = as_json, quiet
+        self.silent = quiet or as_json
+        self.live = not self.silent and sys.stderr.isatty()
         self.progress = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -162,28 +213,61 @@ class _Teller:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
-            disable=self.quiet or self.as_json or not sys.stderr.isatty(),
+            disable=not self.live,
         )
         self.task = self.progress.add_task("training", total=1, about="")
-        self.progress.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+        self.said = time.monotonic()
 
     def tell(self, now: Any) -> None:
         """Show a step, and a report where there is one."""
         speed = self.progress.tasks[0].speed
         about = f"loss {now.loss:.3f}" + (f", {speed:.0f} crops/s" if speed else "")
+        if self.live:
+            self.progress.start()
         self.progress.update(self.task, completed=now.crops, total=now.total, about=about)
-        report = now.report
-        if report is None or self.quiet:
-            return
-        if self.as_json:
-            click.echo(json.dumps(report._asdict()))
-            return
-        self.progress.console.print(report.text(), highlight=False, soft_wrap=True)
+        if now.report is not None:
+            self._report(now.report)
+        elif not self.live and time.monotonic() - self.said > _SECONDS_BETWEEN_LINES:
+            self.say(f"{now.crops:>9,} of {now.total:,} crops  {about}")
+        if now.crops >= now.total:
+            self.progress.stop()
 
-    def finish(self, done: Any) -> None:
+    def _report(self, report: Any) -> None:
+        if self.as_json:
+            click.echo(json.dumps(_finite(report._asdict())))
+        else:
+            self.say(report.text())
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self.said = time.monotonic()
+        if not self.silent:
+            self.progress.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def watch(self) -> Any:
+        """Return who shows what takes long beside the steps."""
+        from flowseg.training.waiting import Watch
+
+        return Watch(self._bar, self.say)
+
+    @contextmanager
+    def _bar(self, what: str, total: int) -> Iterator[Any]:
+        from flowseg.cli._progress import late_bar
+
+        self.progress.stop()  # there is one bar at a time; the next step brings this one back
+        with late_bar(what, total, self.silent) as step:
+            yield step
+
+    def finish(self, models: list[Path], summary: str = "") -> None:
         """Say what was made and what to do with it."""
-        if not self.quiet and not self.as_json:
-            click.echo(f"{done.model} is ready: flowseg segment IMAGES -o OUT --model {done.model}")
+        self.progress.stop()
+        if self.silent:
+            return
+        named = " ".join(f"--model {model}" for model in models)
+        ready = f"{models[0]} is" if len(models) == 1 else f"{len(models)} models, to be used together, are"
+        click.echo(f"{summary}{ready} ready: flowseg segment IMAGES -o OUT {named}")
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """Put null for what JSON has no number for."""
+    return {name: None if value != value else value for name, value in values.items()}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from flowseg import files, rle
 from flowseg.convert._entry import Entry
 from flowseg.convert._formats import BY_ENDING, FORMATS, Entries, Format, Style
-from flowseg.errors import InputError, OptionError
+from flowseg.errors import FlowsegError, InputError, OptionError
 from flowseg.exports import coco_json
 from flowseg.options import OverlapOptions
 from flowseg.sources.collection import Collection
@@ -41,6 +41,8 @@ class Conversion:
         How label images settle pixels that several instances claim.
     copy_images
         Put copies of the images beside what is made of them.
+    pieces
+        Make every piece of an instance an instance of its own: for masks of all cells together.
     overwrite
         Replace files that are there.
     """
@@ -51,6 +53,7 @@ class Conversion:
     form: coco_json.Form = "rle"
     overlap: OverlapOptions = field(default_factory=OverlapOptions)
     copy_images: bool = False
+    pieces: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -99,7 +102,10 @@ class Converted(NamedTuple):
 
 
 def convert(
-    collection: Collection, conversion: Conversion, tell: Callable[[Converted], None] = lambda one: None
+    collection: Collection,
+    conversion: Conversion,
+    tell: Callable[[Converted], None] = lambda one: None,
+    skip: Callable[[str], None] | None = None,
 ) -> list[Converted]:
     """Write all images of a collection.
 
@@ -111,6 +117,8 @@ def convert(
         What to make.
     tell
         Called after each image.
+    skip
+        Given, in words, what cannot be read, which is left out; None: that is an error.
 
     Raises
     ------
@@ -119,7 +127,8 @@ def convert(
     """
     if not collection.items:
         raise InputError(f"{collection.root} has no image with instances")
-    entries = [Entry(item, conversion.overlap) for item in collection]
+    with_image = conversion.to in ("overlay", "table", "parquet", "geojson")
+    entries = [Entry(item, conversion.overlap, conversion.pieces, with_image) for item in collection]
     _check_targets(collection, entries, conversion)
     told: list[Converted] = []
 
@@ -128,12 +137,17 @@ def convert(
         entry.forget()
         tell(told[-1])
 
+    def skipped(entry: Entry, error: FlowsegError) -> None:
+        assert skip is not None
+        skip(f"{entry.name}: {error}")
+
+    found = Entries(entries, finished, skipped if skip else None)
     whole = conversion.format.whole
     if whole is not None:
         conversion.out.parent.mkdir(parents=True, exist_ok=True)
-        files.write_whole(conversion.out, whole(Entries(entries, finished), Style(conversion.order, conversion.form)))
+        files.write_whole(conversion.out, whole(found, Style(conversion.order, conversion.form)))
         return told
-    for entry in Entries(entries, finished):
+    for entry in found:
         _write_one(entry, conversion)
     return told
 

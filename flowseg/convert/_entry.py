@@ -21,8 +21,8 @@ Table = dict[str, measure.Column]
 class Entry:
     """What is read of an image and made of it once, and forgotten when it is written."""
 
-    def __init__(self, item: Item, overlap: OverlapOptions) -> None:
-        self.item, self._overlap = item, overlap
+    def __init__(self, item: Item, overlap: OverlapOptions, pieces: bool = False, with_image: bool = False) -> None:
+        self.item, self._overlap, self._pieces, self._with_image = item, overlap, pieces, with_image
         path = PurePosixPath(item.name)
         if not item.name or path.is_absolute() or ".." in path.parts:
             raise InputError(f"an image is called {item.name!r}; wanted a name that stays in the folder of results")
@@ -39,8 +39,9 @@ class Entry:
 
     @cached_property
     def instances(self) -> Instances:
-        """The instances, as they are."""
-        return self.item.instances()
+        """The instances, as they are, or their pieces."""
+        found = self.item.instances()
+        return found.pieces() if self._pieces else found
 
     @cached_property
     def resolved(self) -> overlaps.Resolved:
@@ -63,6 +64,11 @@ class Entry:
     def table(self) -> Table:
         """Measurements of the instances that have pixels, each whole; with intensities where there is an image."""
         return _measured(self.instances, self.planes if self.item.path else None)
+
+    def read(self) -> None:
+        """Read what the format needs, so that what cannot be read is known before anything is written."""
+        if self.instances is not None and self._with_image and self.item.path is not None:
+            _ = self.planes
 
     def contested(self) -> tuple[int, int]:
         """Return how many pixels one of several instances got, and how many instances were left with none."""

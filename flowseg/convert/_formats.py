@@ -8,6 +8,7 @@ import numpy as np
 
 from flowseg import rle
 from flowseg.convert._entry import Entry, Table
+from flowseg.errors import FlowsegError
 from flowseg.exports import (
     coco_json,
     geojson,
@@ -32,13 +33,28 @@ class Style:
 
 
 class Entries:
-    """All images in order, one at a time; each is finished when the next is asked for."""
+    """All images in order, one at a time; each is finished when the next is asked for.
 
-    def __init__(self, entries: Sequence[Entry], finished: Callable[[Entry], None]) -> None:
-        self.all, self._finished = entries, finished
+    Those that cannot be read are given to ``skip``, where there is one.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        finished: Callable[[Entry], None],
+        skip: Callable[[Entry, FlowsegError], None] | None = None,
+    ) -> None:
+        self.all, self._finished, self._skip = entries, finished, skip
 
     def __iter__(self) -> Iterator[Entry]:
         for entry in self.all:
+            try:
+                entry.read()
+            except FlowsegError as error:
+                if self._skip is None:
+                    raise
+                self._skip(entry, error)
+                continue
             yield entry
             self._finished(entry)
 

@@ -33,6 +33,17 @@ def measure(segments: Int64s, bounds: Int64s, height: int, width: int) -> Int64s
 
 
 @kernel
+def owners(segments: Int64s, bounds: Int64s) -> Int64s:
+    """Return (S,), for each segment, a number that only the segments of its piece have."""
+    parent = np.empty(segments.shape[1], np.int64)
+    for instance in range(bounds.size - 1):
+        _connected(segments, bounds[instance], bounds[instance + 1], parent)
+    for at in range(parent.size):
+        parent[at] = _root(parent, at)
+    return parent
+
+
+@kernel
 def _connected(segments: Int64s, first: int, stop: int, parent: Int64s) -> tuple[int, int]:
     """Return how many pieces the segments of one instance form, and how many pairs of them touch."""
     pieces = stop - first

@@ -3,7 +3,7 @@
 Each reader of a kind of data set makes a `Collection`: quick to make, for pixels are read when they are asked for.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,11 +97,20 @@ class Collection:
     def require_sound(self) -> None:
         """Raise one error that lists all problems, or that nothing was found."""
         if self.problems:
-            told = "".join(f"\n  - {problem}" for problem in self.problems[:_MOST_TOLD])
-            more = len(self.problems) - _MOST_TOLD
-            raise InputError(
-                f"{self.root} has {len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}:{told}"
-                + (f"\n  and {more} more" if more > 0 else "")
-            )
+            raise InputError(listed_problems(str(self.root), self.problems))
         if not self.items:
             raise InputError(f"{self.root} has no image with masks in the format {self.format}")
+
+
+def listed_problems(where: str, problems: Sequence[str]) -> str:
+    """Return problems as one text, a line each.
+
+    >>> print(listed_problems("cells", ["a.png is empty"]))
+    cells has 1 problem:
+      - a.png is empty
+    """
+    told = "".join(f"\n  - {problem}" for problem in problems[:_MOST_TOLD])
+    more = len(problems) - _MOST_TOLD
+    return f"{where} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:{told}" + (
+        f"\n  and {more} more" if more > 0 else ""
+    )

@@ -7,7 +7,11 @@ from typing import NamedTuple
 from flowseg.errors import InputError, OptionError
 from flowseg.rle import Order
 from flowseg.sources import coco_json, kaggle_table, label_pairs, mask_folders, seg_npy
+from flowseg.sources._gather import folders_in, told
 from flowseg.sources.collection import Collection
+
+_TABLES = {".csv": "kaggle", ".json": "coco"}
+_MOST_BELOW = 100
 
 
 class _How(NamedTuple):
@@ -135,11 +139,23 @@ def _recognised(path: Path, how: _How, expect_labels: bool) -> str:
         return next(iter(found))
     if not found and expect_labels and path.is_dir() and label_pairs.has_pictures(path):
         return "labels"
+    if not found and path.suffix.lower() in _TABLES and path.is_file():
+        return _TABLES[path.suffix.lower()]  # which says what it misses
     known = "".join(f"\n  {name}: {kind.about}" for name, kind in KINDS.items())
     if not found:
-        raise InputError(f"{path} is no data set that is known{_seen(path)}; wanted one of{known}")
+        hint = _hint(path) if path.is_dir() else ""
+        raise InputError(f"{path} is no data set that is known{_seen(path)}{hint}; wanted one of{known}")
     seen = "; ".join(f"{name}: {what}" for name, what in found.items())
     raise InputError(f"{path} could be {' or '.join(found)}: say which with --format ({seen}); they are{known}")
+
+
+def _hint(folder: Path) -> str:
+    """Say what may be meant: data sets in the folders of a folder, or label images with an ending of their own."""
+    below = [each for each in folders_in(folder)[:_MOST_BELOW] if any(kind.recognised(each) for kind in KINDS.values())]
+    if below:
+        return f"; there are data sets in it: name one, {told(str(each) for each in below)}"
+    ending = label_pairs.likely_suffix(folder)
+    return f"; if {ending[0]} are pairs, say --mask-suffix={ending[1]}" if ending else ""
 
 
 def _seen(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Images with label images: side by side in one folder, in two folders, or label images alone."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -78,6 +79,28 @@ def read_alone(path: Path, *, images: Path | None = None) -> Collection:
 def has_pictures(folder: Path) -> bool:
     """Tell whether files of images, of any kind, lie in a folder."""
     return bool(files_in(folder))
+
+
+def likely_suffix(folder: Path) -> tuple[str, str] | None:
+    """Return two files that look like a pair, in words, and the end of the one's name; None where there are none.
+
+    That is an ending that at least half of the files have beside another file called the same without it.
+    """
+    stems = sorted({path.stem for path in files_in(folder)}, key=len)
+    ends: dict[str, list[str]] = {}
+    for stem in stems:
+        for short in (stem[:length] for length in range(1, len(stem))):
+            if short in ends:
+                ends[short].append(stem[len(short) :])
+        ends.setdefault(stem, [])
+    counts = Counter(end for own in ends.values() for end in own)
+    if not counts:
+        return None
+    ending, count = max(counts.items(), key=lambda one: (one[1], -len(one[0])))
+    if 2 * count < len(stems) or ending[0].isalnum():
+        return None
+    first = next(stem for stem in stems if ending in ends[stem])
+    return f"{first} and {first}{ending}", ending
 
 
 def _beside(folder: Path, suffix: str | None) -> Collection:

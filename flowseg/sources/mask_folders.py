@@ -10,6 +10,7 @@ from flowseg.instances import Instances
 from flowseg.sources import image_files
 from flowseg.sources._gather import Gathered, files_in, folders_in, told, told_shape
 from flowseg.sources.collection import Collection, Item
+from flowseg.sources.label_pairs import bare_name
 
 
 def recognised(path: Path) -> str:
@@ -23,7 +24,7 @@ def find(root: Path) -> list[Path]:
         return [root]
     for level in (folders_in(root), [below for each in folders_in(root) for below in folders_in(each)]):
         found = [folder for folder in level if is_one(folder)]
-        if any((folder / "masks").is_dir() for folder in found):
+        if any((folder / "masks").is_dir() for folder in found) and not any(map(_has_label_images, found)):
             return found
     return []
 
@@ -39,6 +40,16 @@ def _masks_of_one(folder: Path) -> bool:
         return False
     images, masks = files_in(folder / "images"), files_in(folder / "masks")
     return len(images) == 1 and len(masks) > 0 and not any(mask.stem.startswith(images[0].stem) for mask in masks)
+
+
+def _has_label_images(folder: Path) -> bool:
+    """Whether a folder has several images with a label image each, or one that is called as its image is."""
+    if not (folder / "masks").is_dir():
+        return False
+    images = {path.stem for path in files_in(folder / "images")}
+    masks = files_in(folder / "masks")
+    named = images & {name for path in masks for name in (path.stem, bare_name(path))}
+    return len(named) > 1 or (len(masks) == 1 and len(named) == 1 and named != {folder.name})
 
 
 def read(root: Path) -> Collection:

@@ -12,6 +12,7 @@ from flowseg.training import tuning, validation
 from flowseg.training.loop import Task
 from flowseg.training.run_folder import Report, RunFolder
 from flowseg.training.validation import THRESHOLDS
+from flowseg.training.waiting import Bar, counted, silent
 
 _WORST = 10
 _DRAWS = 2000
@@ -37,11 +38,14 @@ class Looked(NamedTuple):
     aps: tuple[float, ...]
 
 
-def finish(task: Task, folder: RunFolder, history: Sequence[Report], about: Mapping[str, Any]) -> None:
-    """Choose thresholds on the validation images, keep them in the model, score it; write the card and the export."""
-    tuning.choose(task, folder)
+def finish(
+    task: Task, folder: RunFolder, history: Sequence[Report], about: Mapping[str, Any], bar: Bar = silent
+) -> None:
+    """Choose thresholds on the validation images, keep them in the model, score it; write the export and the card."""
+    tuning.choose(task, folder, bar)
     kept = checkpoint.read(folder.model)
-    looked = list(_looked(task, kept))
+    with bar("scoring", len(task.split.validation)) as step:
+        looked = list(counted(_looked(task, kept), step))
     rows = summary(looked, task.options.seed) if looked else []
     worst = sorted(looked, key=lambda one: float(np.mean(one.aps)))[:_WORST]
     scores = {
@@ -49,9 +53,9 @@ def finish(task: Task, folder: RunFolder, history: Sequence[Report], about: Mapp
         "worst": [{"name": one.name, "group": one.group, "map": float(np.mean(one.aps))} for one in worst],
     }
     folder.write_json("scores.json", scores)
-    folder.write_text("MODEL_CARD.md", card(kept, task, rows, worst, history, about))
     if about.get("export") == "cellpose":
         checkpoint.write_cellpose(folder.path / "cellpose_model", kept.config, kept.arrays)
+    folder.write_text(folder.card.name, card(kept, task, rows, worst, history, about))
 
 
 def _looked(task: Task, kept: Checkpoint) -> Iterator[Looked]:
@@ -59,8 +63,8 @@ def _looked(task: Task, kept: Checkpoint) -> Iterator[Looked]:
     column = tuning.group_column(task)
     model = validation.model_of(kept.network(), kept.config, task.options.device)
     for seen in validation.look(model, task.split.validation, task.diameter_of, task.axes, task.choice):
-        aps = validation.score([seen]).aps[0]
-        yield Looked(seen.item.name, seen.item.columns.get(column, ""), len(seen.truth), aps)
+        group = seen.item.columns.get(column, "")
+        yield Looked(seen.item.name, group, len(seen.truth), validation.precisions(seen))
 
 
 def summary(looked: Sequence[Looked], seed: int) -> list[Row]:

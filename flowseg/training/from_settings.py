@@ -13,6 +13,7 @@ from flowseg.sources.collection import Collection, Item
 from flowseg.sources.data_sets import open_collection
 from flowseg.training.options import TrainOptions
 from flowseg.training.split import Split, fold, held_out
+from flowseg.training.waiting import UNWATCHED, Watch
 
 _SAME = ("crops", "epochs", "batch_size", "lr", "weight_decay", "ema", "freeze", "seed")
 _ALSO_SAME = ("workers", "device", "precision", "compile", "reports", "patience")
@@ -45,11 +46,11 @@ def _augment(texts: Sequence[str]) -> AugmentOptions:
     return AugmentOptions(**values)
 
 
-def splits_of(settings: Mapping[str, Any]) -> dict[str, Split]:
+def splits_of(settings: Mapping[str, Any], watch: Watch = UNWATCHED) -> dict[str, Split]:
     """Return what to train and to validate on, by the name of the folder under that of the run ("" is itself)."""
-    data = _opened(settings, settings["data"], settings["columns"])
+    data = _opened(settings, watch)
     if settings["val"]:
-        return {"": Split(list(data), list(_opened(settings, settings["val"], settings["columns"])))}
+        return {"": Split(list(data), list(_opened_to_validate(settings, watch)))}
     how = {"group": settings["group"], "stratify": settings["stratify"] or _usual_stratum(data)}
     seed, folds, which = settings["seed"], settings["folds"], settings["fold"]
     if folds is None:
@@ -67,12 +68,36 @@ def _usual_stratum(data: Collection) -> str:
     return "cell_type" if len(data) and all("cell_type" in item.columns for item in data) else ""
 
 
-def _opened(settings: Mapping[str, Any], path: Any, columns: Any) -> Collection:
+def _opened(settings: Mapping[str, Any], watch: Watch) -> Collection:
     images, masks = (settings[name] and Path(settings[name]) for name in ("images", "masks"))
     data = open_collection(
-        Path(path), settings["format_"], masks=masks, mask_suffix=settings["mask_suffix"], images=images
+        Path(settings["data"]), settings["format_"], masks=masks, mask_suffix=settings["mask_suffix"], images=images
     )
+    return _sound(data, settings, watch)
+
+
+def _opened_to_validate(settings: Mapping[str, Any], watch: Watch) -> Collection:
+    """Open what is validated on: it has folders of its own, and may be of another kind than the data."""
+    path = Path(settings["val"])
+    images = Path(settings["images"]) if settings["images"] and path.is_file() else None
+    suffix = settings["mask_suffix"]
+    try:
+        data = open_collection(path, mask_suffix=suffix, images=images)
+    except InputError:
+        if settings["format_"] is None:
+            raise
+        data = open_collection(path, settings["format_"], mask_suffix=suffix, images=images)
+    return _sound(data, settings, watch)
+
+
+def _sound(data: Collection, settings: Mapping[str, Any], watch: Watch) -> Collection:
+    """Return what can be used, with the columns of a table beside it."""
+    if settings.get("skip_problems"):
+        for problem in data.problems:
+            watch.say(f"left out: {problem}")
+        data = replace(data, problems=())
     data.require_sound()
+    columns = settings["columns"]
     return with_columns(data, Path(columns)) if columns else data
 
 

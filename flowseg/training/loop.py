@@ -20,14 +20,17 @@ from flowseg.options import ModelConfig
 from flowseg.sources.collection import Item
 from flowseg.training import validation
 from flowseg.training.events import Events
+from flowseg.training.interrupts import held_back
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import Processes, shared_normalisation
 from flowseg.training.run_folder import Report, RunFolder
 from flowseg.training.split import Split
 from flowseg.training.step import Losses, Stepper
+from flowseg.training.waiting import UNWATCHED, Watch
 
 _PICTURES = 4
 _VALIDATION_CROPS = 64
+_MOST_SHOWN = 768  # pixels of a side, in samples
 
 
 class Progress(NamedTuple):
@@ -87,8 +90,16 @@ class Task:
 class Loop:
     """A training under way."""
 
-    def __init__(self, task: Task, network: Network, folder: RunFolder, processes: Processes, tell: Tell) -> None:
-        self.task, self.folder, self.processes, self._tell = task, folder, processes, tell
+    def __init__(
+        self,
+        task: Task,
+        network: Network,
+        folder: RunFolder,
+        processes: Processes,
+        tell: Tell,
+        watch: Watch = UNWATCHED,
+    ) -> None:
+        self.task, self.folder, self.processes, self._tell, self._bar = task, folder, processes, tell, watch.bar
         options, split = task.options, task.split
         self._steps = options.steps(len(split.train))
         if processes.count > 1:
@@ -113,18 +124,8 @@ class Loop:
         self._restore()
         if self.processes.first:
             self._events = Events(self.folder.path, self.stepper.done)
-        due = self._report_steps()
         try:
-            for batch in self._batches():
-                losses = self._step(batch)
-                self._losses.append(float(losses.total))
-                report = self._report() if self.stepper.done in due else None
-                if self.processes.first:
-                    if report is None and time.monotonic() - self._saved > self.task.options.save_seconds:
-                        self._save()
-                    self._tell(self._progress(report))
-                if report is not None and self.processes.told_by_first(self._is_stuck()):
-                    break
+            self._go_on()
         except KeyboardInterrupt:
             if self.processes.first:
                 self._save()
@@ -132,6 +133,27 @@ class Loop:
         finally:
             if self._events is not None:
                 self._events.close()
+
+    def _go_on(self) -> None:
+        due = self._report_steps()
+        if self.stepper.done in due and self._reported() < self.stepper.done:
+            self._report()  # it was stopped while this report was made
+        if self.processes.told_by_first(self._is_stuck()):
+            return
+        for batch in self._batches():
+            with held_back():
+                self._losses.append(float(self._step(batch).total))
+            report = self._report() if self.stepper.done in due else None
+            if self.processes.first:
+                if report is None and time.monotonic() - self._saved > self.task.options.save_seconds:
+                    self._save()
+                self._tell(self._progress(report))
+            if report is not None and self.processes.told_by_first(self._is_stuck()):
+                break
+
+    def _reported(self) -> int:
+        """Return the step of the last report."""
+        return self.history[-1].step if self.history else 0
 
     def _batches(self) -> Iterator[Batch]:
         options = self.task.options
@@ -177,57 +199,70 @@ class Loop:
         return {round(self._steps * (turn + 1) / count) for turn in range(count)}
 
     def _report(self) -> Report:
-        """Measure, draw and keep; the processes beside the first only tell their loss."""
+        """Measure, draw and keep; the processes beside the first only tell their loss.
+
+        Nothing of this loop changes before all is written: a stop in between leaves the report to be made again.
+        """
         train_loss = float(self.processes.mean(torch.tensor(np.mean(self._losses))))
         new = len(self._losses) * self.task.options.batch_size
         now = time.monotonic()
         speed = new / max(now - self._clock, 1e-9)
-        self._losses = []
-        loss, found = self._validated() if self.processes.first else (math.nan, None)
-        score = validation.Score(math.nan, math.nan, ()) if found is None else validation.score(found)
+        loss = self._validation_loss() if self.processes.first else math.nan
+        score, shown = self._scored() if self.processes.first else (validation.score([]), [])
         crops = self.stepper.done * self.task.options.batch_size
         report = Report(
             self.stepper.done, crops, crops / len(self.task.split.train), train_loss, loss, score.ap50, score.map,
             self.stepper.lr, speed, self._seconds_so_far(),
         )  # fmt: skip
-        self.history.append(report)
         if self.processes.first:
-            self._keep(report, found or [])
+            self._keep(report, shown)
+        self.best = max(self.best, self._value(report))
+        self.history.append(report)
+        self._losses = []
+        if self.processes.first:
+            self._save()
         self._clock = time.monotonic()
         return report
 
-    def _validated(self) -> tuple[float, list[validation.Seen] | None]:
-        items = self.task.split.validation
+    def _validation_loss(self) -> float:
         if self._still is None:
-            return math.nan, None
+            return math.nan
         size = self.task.options.batch_size
-        count = min(len(items), _VALIDATION_CROPS)
+        count = min(len(self.task.split.validation), _VALIDATION_CROPS)
         parts = [range(start, min(start + size, count)) for start in range(0, count, size)]
         losses = [float(self.stepper.validate(batch).total) for batch in self._still.batches(parts, threads.count())]
-        some = items[:: -(-len(items) // self.task.options.validation_images)]
-        return float(np.average(losses, weights=[len(part) for part in parts])), self.look(some)
+        return float(np.average(losses, weights=[len(part) for part in parts]))
 
-    def look(self, items: list[Item]) -> list[validation.Seen]:
-        """Segment items with the weights that would be kept."""
+    def _scored(self) -> tuple[validation.Score, list[validation.Seen]]:
+        """Segment validation images with the weights that would be kept; return their score, and some to be shown."""
         task = self.task
+        items = task.split.validation[:: max(1, -(-len(task.split.validation) // task.options.validation_images))]
         model = validation.model_of(self.stepper.kept, task.config, str(self.stepper.device))
-        return list(validation.look(model, items, task.diameter_of, task.axes, task.choice))
+        wanted = set(range(0, len(items), max(1, len(items) // _PICTURES))[:_PICTURES])
+        aps, shown = [], []
+        with self._bar("validating", len(items)) as step:
+            for number, one in enumerate(validation.look(model, items, task.diameter_of, task.axes, task.choice)):
+                aps.append(validation.precisions(one))
+                shown += [one] if number in wanted else []
+                step(one)
+        return validation.score(aps), shown
 
-    def _keep(self, report: Report, found: list[validation.Seen]) -> None:
+    @staticmethod
+    def _value(report: Report) -> float:
+        """Return what the best weights are known by: their score, or where there is none, how far they learned."""
+        return float(report.step) if math.isnan(report.map) else report.map
+
+    def _keep(self, report: Report, shown: list[validation.Seen]) -> None:
         weights = self.stepper.kept.state_dict()
-        score = report.map if found else float(report.step)
-        if score > self.best:
-            self.best = score
+        if self._value(report) > self.best:
             checkpoint.write_flowseg(self.folder.model, self.task.config, weights)
         checkpoint.write_flowseg(self.folder.last, self.task.config, weights)
-        self._save()
         if self._events is not None:
             self._events.write(report)
-        rows = [dict(zip(Report._fields, one, strict=True)) for one in self.history]
+        rows = [dict(zip(Report._fields, one, strict=True)) for one in [*self.history, report]]
         self.folder.write_bytes("curves.png", plots.figure_png(plots.training_curves(rows)))
-        for number, one in enumerate(found[:: max(1, len(found) // _PICTURES)][:_PICTURES]):
-            picture = plots.compared(one.found.planes, one.truth_labels(), one.found.labels, one.found.flows)  # type: ignore[arg-type]
-            self.folder.write_bytes(f"samples/{number}_{report.step:06d}.png", plots.png(picture))
+        for number, one in enumerate(shown):
+            self.folder.write_bytes(f"samples/{number}_{report.step:06d}.png", plots.png(_picture(one)))
 
     def _is_stuck(self) -> bool:
         patience = self.task.options.patience
@@ -266,3 +301,16 @@ class Loop:
         self.stepper.restore(state)
         self.history = [Report(*values) for values in state["history"]]
         self.best, self._losses, self._seconds = state["best"], state["losses"], state["seconds"]
+
+
+def _picture(one: validation.Seen) -> plots.Colours:
+    """Draw the middle of an image: outlines of the truth, outlines of what was found, the flows."""
+    ends = [(max(0, side - _MOST_SHOWN) // 2, min(side, _MOST_SHOWN)) for side in one.truth.shape]
+    rows, columns = middle = tuple(slice(start, start + length) for start, length in ends)
+    planes = one.image.pixels if one.found.planes is None else one.found.planes
+    return plots.compared(
+        planes[:, rows, columns],
+        one.truth_labels()[middle],
+        one.found.labels[middle],
+        one.found.flows[:, rows, columns],
+    )

@@ -7,13 +7,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
 
 from flowseg.errors import OptionError
+
+_PATIENCE = timedelta(
+    days=1
+)  # the first process reads and validates while the others wait; torchrun ends them if it fails
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def joined(device: str) -> Iterator[tuple[Processes, str]]:
     own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if gpu else "cpu"
     if gpu:
         torch.cuda.set_device(own)
-    distributed.init_process_group("nccl" if gpu else "gloo")
+    distributed.init_process_group("nccl" if gpu else "gloo", timeout=_PATIENCE)
     try:
         yield Processes(distributed.get_rank(), count), own
         distributed.barrier()  # or another process may still be at its last message
@@ -79,6 +83,22 @@ def shared_normalisation(network: nn.Module) -> None:
             module.__class__ = SharedBatchNorm
 
 
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes, through which gradients flow back."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        distributed.all_reduce(total)
+        return total
+
+
 class SharedBatchNorm(nn.BatchNorm2d):
     """A batch normalisation over the parts of a batch that all processes have, on any device."""
 
@@ -89,7 +109,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
         wide = x.float()
         sums = torch.stack([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3))])
         count = wide.numel() / x.shape[1] * distributed.get_world_size()
-        mean, square = all_reduce(sums) / count  # type: ignore[no-untyped-call]
+        mean, square = _Sum.apply(sums) / count  # type: ignore[no-untyped-call]
         variance = (square - mean.square()).clamp_min(0)
         self._follow(mean.detach(), variance.detach() * count / max(1.0, count - 1))
         factor = torch.rsqrt(variance + self.eps) * self.weight

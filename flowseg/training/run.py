@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,14 +16,15 @@ from flowseg.channels import COLORS, ChannelChoice
 from flowseg.errors import InputError, OptionError
 from flowseg.network import Network
 from flowseg.options import Architecture, ModelConfig
-from flowseg.sources.collection import Collection, Item
-from flowseg.training import validation
+from flowseg.sources.collection import Collection, Item, listed_problems
+from flowseg.training import reading
 from flowseg.training.finish import finish
 from flowseg.training.loop import Loop, Task, Tell
 from flowseg.training.options import TrainOptions
-from flowseg.training.processes import joined
+from flowseg.training.processes import Processes, joined
 from flowseg.training.run_folder import Report, RunFolder
 from flowseg.training.split import Split
+from flowseg.training.waiting import UNWATCHED, Watch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,6 +110,8 @@ class Asked:
         Of the weights.
     export
         ``"cellpose"``: write a file that Cellpose opens, too.
+    skip_problems
+        Train on what can be read; otherwise one image that cannot be is an error.
     """
 
     pretrained: str | None = None
@@ -119,6 +123,7 @@ class Asked:
     command: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     export: str = ""
+    skip_problems: bool = False
 
 
 def run(
@@ -129,8 +134,11 @@ def run(
     *,
     resume: bool = False,
     tell: Tell = lambda _: None,
+    watch: Watch = UNWATCHED,
 ) -> Trained:
     """Train a network and keep all that belongs to it in one folder.
+
+    All images are read once before it begins, so that what is wrong with them is told then.
 
     Parameters
     ----------
@@ -146,27 +154,51 @@ def run(
         Go on where the training in ``out`` was stopped.
     tell
         Called after each step.
+    watch
+        Shows what else takes long; see `flowseg.training.waiting`.
+
+    Raises
+    ------
+    InputError
+        Images or masks that cannot be used, all of them listed; or a folder that holds another training.
     """
     options, asked = options or TrainOptions(), asked or Asked()
     split = items if isinstance(items, Split) else Split(list(items), [])
     if not split.train:
         raise InputError("there are no images to train on")
+    folder = RunFolder(Path(out))
     with joined(options.device) as (processes, device):
         options = replace(options, device=device)
-        folder = RunFolder(Path(out))
         torch.manual_seed(options.seed)
         network, config = _start(asked)
-        config = _with_data(config, split, folder.path.name, options, asked)
-        if resume:
-            _require_same(folder, split, options)
-        elif processes.first:
-            folder.begin(_described(split, config, options, asked))
+        split, diameter = _same(folder, split, options) if resume else _read(split, config, asked, processes, watch)
+        config = _with_data(config, split, diameter, folder.path.name, options, asked)
         task = Task(split, config, options, asked.pretrained is not None, asked.axes, asked.choice)
-        loop = Loop(task, network, folder, processes, tell)
-        loop.run()
-        if processes.first:
-            finish(task, folder, loop.history, _described(split, config, options, asked) | {"export": asked.export})
+        if processes.first and not resume:
+            folder.begin(_described(task, asked))
+        with folder.mine() if processes.first else nullcontext():
+            loop = Loop(task, network, folder, processes, tell, watch)
+            loop.run()
+    if processes.first and not folder.finished:
+        with folder.mine():
+            finish(task, folder, loop.history, _described(task, asked) | {"export": asked.export}, watch.bar)
     return Trained(folder.model, folder.path, loop.history)
+
+
+def _read(
+    split: Split, config: ModelConfig, asked: Asked, processes: Processes, watch: Watch
+) -> tuple[Split, float | None]:
+    """Read all images, in the first process; return what can be used, and its diameter."""
+    found = reading.read(split, config, watch.bar, asked.axes, asked.choice) if processes.first else None
+    found = processes.told_by_first(found)
+    if found.problems and not asked.skip_problems:
+        raise InputError(listed_problems(asked.described or "the data set", found.problems))
+    for problem in found.problems:
+        watch.say(f"left out: {problem}")
+    split = found.of(split)
+    if not split.train:
+        raise InputError("none of the images to train on can be used")
+    return split, found.diameter
 
 
 def _start(asked: Asked) -> tuple[Network, ModelConfig]:
@@ -179,45 +211,58 @@ def _start(asked: Asked) -> tuple[Network, ModelConfig]:
     return kept.network(), kept.config
 
 
-def _with_data(config: ModelConfig, split: Split, name: str, options: TrainOptions, asked: Asked) -> ModelConfig:
+def _with_data(
+    config: ModelConfig, split: Split, diameter: float | None, name: str, options: TrainOptions, asked: Asked
+) -> ModelConfig:
+    """Return the config with what is known of the data."""
     config = config if asked.diameter is None else replace(config, diameter_mean=asked.diameter)
-    diameter = config.diameter_mean
-    if options.crop.rescale != "none":
-        measured = [validation.median_diameter(item.instances()) for item in split.train]
-        known = [one for one in measured if one is not None]
-        if not known:
-            raise InputError("none of the images to train on has an instance")
-        diameter = float(np.median(known))
+    if options.crop.rescale == "none":
+        diameter = config.diameter_mean
+    elif diameter is None:
+        raise InputError("none of the images to train on has an instance")
     data = asked.described or f"{len(split.train)} images"
     return replace(
         config, name=name, diameter_labels=diameter, training_data=data, licence=asked.licence or config.licence
     )
 
 
-def _described(split: Split, config: ModelConfig, options: TrainOptions, asked: Asked) -> dict[str, Any]:
+def _described(task: Task, asked: Asked) -> dict[str, Any]:
     return {
-        "options": options.to_dict(),
-        "model": config.to_dict(),
+        "options": task.options.to_dict(),
+        "model": task.config.to_dict(),
         "command": dict(asked.command),
         "pretrained": asked.pretrained,
         "axes": asked.axes,
         "channels": [asked.choice.first, asked.choice.second],
-        "train": [item.name for item in split.train],
-        "validation": [item.name for item in split.validation],
+        "train": [item.name for item in task.split.train],
+        "validation": [item.name for item in task.split.validation],
         "versions": {"flowseg": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "machine": platform.platform(),
     }
 
 
-def _require_same(folder: RunFolder, split: Split, options: TrainOptions) -> None:
-    """Refuse to go on with other options or other data than the training began with."""
+def _same(folder: RunFolder, split: Split, options: TrainOptions) -> tuple[Split, float | None]:
+    """Return the parts that the training began with, and its diameter; refuse other options or images."""
     began = folder.read_config()
     now = options.to_dict()
     different = sorted(name for name in now if _plain(now[name]) != _plain(began["options"].get(name)))
     if different:
         raise OptionError(f"the training in {folder.path} began with another {different[0]}; it cannot be changed now")
-    if began["train"] != [item.name for item in split.train]:
-        raise InputError(f"the training in {folder.path} began with other images")
+    train, held = ({item.name: item for item in part} for part in split)
+    parts = Split(
+        _chosen({**held, **train}, began["train"], folder), _chosen({**train, **held}, began["validation"], folder)
+    )
+    return parts, began["model"]["diameter_labels"]
+
+
+def _chosen(items: Mapping[str, Item], names: Sequence[str], folder: RunFolder) -> list[Item]:
+    gone = [name for name in names if name not in items]
+    if gone:
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        raise InputError(
+            f"the training in {folder.path} began with other images: {gone[0]}{more} can no longer be used"
+        )
+    return [items[name] for name in names]
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from flowseg.errors import InputError
-from flowseg.files import write_whole
+from flowseg.files import only_writer, write_whole
 
 
 class Report(NamedTuple):
@@ -74,6 +75,20 @@ class RunFolder:
         """The weights of the last report."""
         return self.path / "last.safetensors"
 
+    @property
+    def card(self) -> Path:
+        """The model card, which is written last."""
+        return self.path / "MODEL_CARD.md"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training came to its end, and what comes after it too."""
+        return self.card.exists()
+
+    def mine(self) -> AbstractContextManager[None]:
+        """Keep other runs out of the folder, and remove what one that was killed left half written."""
+        return only_writer(self.path)
+
     def begin(self, config: dict[str, Any]) -> None:
         """Make the folder and write what was asked for; refuse one that holds a training."""
         if self.config.exists():
@@ -123,7 +138,7 @@ class RunFolder:
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a file, in a folder of its own where the name says so."""
         path = self.path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, data)
 
     def write_text(self, name: str, text: str) -> None:

@@ -8,6 +8,9 @@ import numpy as np
 from flowseg.errors import OptionError
 from flowseg.sources.collection import Item
 
+_NEAR = 0.02
+_MOST_FOLDS = 20
+
 
 class Split(NamedTuple):
     """Items to train on and items to validate on."""
@@ -36,7 +39,34 @@ def held_out(items: Sequence[Item], part: float, seed: int, *, group: str = "", 
         raise OptionError(f"the part held back is {part!r}; wanted a number from 0 to less than 1")
     if part == 0:
         return Split(list(items), [])
-    return fold(items, max(2, round(1 / part)), 0, seed, group=group, stratify=stratify)
+    count = len(set(_values(items, group) if group else [item.name for item in items]))
+    if count < 2:
+        what = f"group of {group}" if group else "image"
+        raise OptionError(
+            f"there is {'one' if count else 'no'} {what}, and a part is to be held back to validate on: give images "
+            "for that (--val), or hold back none (--val-part 0)"
+        )
+    taken, folds = _ratio(part, count)
+    places = np.array(_places(items, folds, seed, group, stratify))
+    back = np.flatnonzero(np.bincount(places, minlength=folds) > 0)
+    if group and taken == 1:  # groups are of many sizes: the fold that is nearest the part
+        sizes = np.bincount(places, minlength=folds)[back]
+        back = back[[int(np.abs(sizes / len(items) - part).argmin())]]
+    held = np.isin(places, back[:taken])
+    return Split(
+        [item for item, out in zip(items, held, strict=True) if not out],
+        [item for item, out in zip(items, held, strict=True) if out],
+    )
+
+
+def _ratio(part: float, count: int) -> tuple[int, int]:
+    """Return how many of how many folds are nearest a part, with one of them if that will do."""
+    folds = max(2, round(1 / part))
+    if abs(1 / folds - part) <= _NEAR:
+        return 1, folds
+    most = min(count, _MOST_FOLDS)
+    ratios = [(taken, folds) for folds in range(2, most + 1) for taken in range(1, folds)]
+    return min(ratios, key=lambda ratio: (round(abs(ratio[0] / ratio[1] - part), 6), ratio[1]))
 
 
 def fold(items: Sequence[Item], folds: int, number: int, seed: int, *, group: str = "", stratify: str = "") -> Split:

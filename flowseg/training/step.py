@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -78,7 +79,9 @@ class Stepper:
     def _prepared(self, processes: int) -> nn.Module:
         module: nn.Module = self.network
         if processes > 1:
-            module = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # the option has a new name in newer versions of torch
+                module = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
         return torch.compile(module) if self.options.compile else module  # type: ignore[return-value]
 
     def step(self, batch: Batch) -> Losses:

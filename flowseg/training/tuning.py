@@ -1,6 +1,6 @@
 """What the images held back say is best: thresholds, and the diameter to segment at, overall and by group."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from flowseg.sources.collection import Item
 from flowseg.training import validation
 from flowseg.training.loop import Task
 from flowseg.training.run_folder import RunFolder
+from flowseg.training.waiting import Bar, counted, silent
 from flowseg.tune import Choice, Predicted, Tuned, tune
 
 _FACTORS = (0.8, 1.0, 1.25)  # of the median diameter in the images trained on
@@ -30,15 +31,17 @@ class DiameterChoice(NamedTuple):
     images: int
 
 
-def choose(task: Task, folder: RunFolder) -> None:
+def choose(task: Task, folder: RunFolder, bar: Bar = silent) -> None:
     """Store what is best on the validation images in the model's file, and tell all of it in ``thresholds.json``."""
     if not task.split.validation:
         return
     kept = checkpoint.read(folder.model)
     start = replace(task.config, group_thresholds={}, diameter=None)
-    tuned = tune(_predicted(task, replace(kept, config=start)), defaults=MaskOptions(**_mask_settings(start)))
+    with bar("choosing thresholds", len(task.split.validation)) as step:
+        predicted = counted(_predicted(task, replace(kept, config=start)), step)
+        tuned = tune(predicted, defaults=MaskOptions(**_mask_settings(start)))
     config = tuned.applied_to(start)
-    diameters = choose_diameters(task, replace(kept, config=config))
+    diameters = choose_diameters(task, replace(kept, config=config), bar)
     checkpoint.write_flowseg(folder.model, _with_diameters(config, diameters), kept.arrays)
     folder.write_json("thresholds.json", _told(tuned, diameters))
 
@@ -52,7 +55,7 @@ def group_column(task: Task) -> str:
     return ""
 
 
-def choose_diameters(task: Task, kept: Checkpoint) -> dict[str, DiameterChoice]:
+def choose_diameters(task: Task, kept: Checkpoint, bar: Bar = silent) -> dict[str, DiameterChoice]:
     """Try diameters on validation images, against the estimate: for all images ("") and for each group.
 
     A diameter is chosen where it gains more than one standard error of the paired difference.
@@ -65,11 +68,13 @@ def choose_diameters(task: Task, kept: Checkpoint) -> dict[str, DiameterChoice]:
     def scores(diameters: Sequence[float | None]) -> npt.NDArray[np.float64]:
         asked = iter(diameters)
         seen = validation.look(model, items, lambda _: next(asked), task.axes, task.choice)
-        return np.array([np.mean(validation.score([one]).aps[0]) for one in seen])
+        with bar("trying diameters", len(items)) as step:
+            return np.array([np.mean(validation.precisions(one)) for one in counted(seen, step)])
 
     estimated = scores([None] * len(items))
     found: dict[str, DiameterChoice] = {}
-    typical = _typical(task.split.train, column, set(names))
+    with bar("measuring", len(task.split.train)) as step:
+        typical = _typical(counted(task.split.train, step), column, set(names))
     for groups in [{""}, {name for name in names if name and names.count(name) >= _LEAST_IMAGES}]:
         usual = {name: typical[name if name in groups else ""] for name in set(names)}
         tried = [(factor, scores([factor * usual[name] for name in names])) for factor in _FACTORS if groups]
@@ -80,7 +85,7 @@ def choose_diameters(task: Task, kept: Checkpoint) -> dict[str, DiameterChoice]:
     return found
 
 
-def _typical(items: Sequence[Item], column: str, groups: set[str]) -> dict[str, float]:
+def _typical(items: Iterable[Item], column: str, groups: set[str]) -> dict[str, float]:
     """Return the median over images of the median diameter: of all ("") and of each group, that of all if unseen."""
     pairs = [(item.columns.get(column, ""), validation.median_diameter(item.instances())) for item in items]
     of_all = [diameter for _, diameter in pairs if diameter is not None]

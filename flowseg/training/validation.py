@@ -33,11 +33,10 @@ class Seen(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Means over images of AP at IoU 0.5, and of AP over `THRESHOLDS`; and the AP of each image at each of them."""
+    """Means over images of AP at IoU 0.5, and of AP over `THRESHOLDS`."""
 
     ap50: float
     map: float
-    aps: tuple[tuple[float, ...], ...]
 
 
 def model_of(network: Network, config: ModelConfig, device: str) -> Model:
@@ -69,9 +68,14 @@ def median_diameter(truth: Instances) -> float | None:
     return max(5.0, float(2 * np.sqrt(np.median(areas) / np.pi))) if len(areas) else None
 
 
-def score(seen: Sequence[Seen]) -> Score:
-    """Score what was found."""
-    if not seen:
-        return Score(float("nan"), float("nan"), ())
-    aps = np.array([metrics.average_precision(one.truth, one.found.labels, THRESHOLDS).ap for one in seen])
-    return Score(float(aps[:, 0].mean()), float(aps.mean()), tuple(map(tuple, aps.tolist())))
+def precisions(one: Seen) -> tuple[float, ...]:
+    """Return the AP of an image at each of `THRESHOLDS`."""
+    return tuple(metrics.average_precision(one.truth, one.found.labels, THRESHOLDS).ap.tolist())
+
+
+def score(aps: Sequence[tuple[float, ...]]) -> Score:
+    """Score some images by their `precisions`."""
+    if not aps:
+        return Score(float("nan"), float("nan"))
+    means = np.mean(aps, axis=0)
+    return Score(float(means[0]), float(means.mean()))

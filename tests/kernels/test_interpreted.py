@@ -39,6 +39,7 @@ def results() -> dict[str, np.ndarray]:
         "outlines": np.concatenate([outline.points for outline in labels.outlines(ragged, all_pieces=True)]),
         "row texts": np.array(list(rle.encode_labels(cells).values())),
         "column texts": np.array(list(rle.encode_labels(cells, order="column").values())),
+        "pieces": instances.pieces().offsets,
         "decoded": rle.decode_labels(rle.encode_labels(cells).values(), cells.shape),
         "coco": np.array([mask["counts"] for mask in rle.labels_to_coco(cells).values()]),
         "from coco": rle.coco_to_instances(rle.labels_to_coco(cells).values()).to_labels(),

@@ -453,3 +453,49 @@ def test_label_images_alone_are_known_where_they_are_expected(tmp_path: Path) ->
     with_images = open_collection(tmp_path / "truth", "labels", images=tmp_path / "seen")
     assert [item.name for item in with_images] == ["a"]
     assert with_images.problems == ("b.tif has no image b",)
+
+
+def test_train_and_test_in_folders_of_their_own_are_to_be_named(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for number in range(2):
+            picture(tmp_path / part / f"images/{number}.png")
+            label_image(tmp_path / part / f"masks/{number}.tif", seed=number)
+    with pytest.raises(InputError, match=rf"there are data sets in it: name one, .*{'test'}, .*train;"):
+        open_collection(tmp_path)
+    assert open_collection(tmp_path / "train").format == "pairs"
+    for number in range(2):
+        (tmp_path / f"train/masks/{number}.tif").rename(tmp_path / f"train/masks/{number}_mask.tif")
+    with pytest.raises(InputError, match="there are data sets in it"):
+        open_collection(tmp_path)
+
+
+def test_one_image_with_a_label_image_is_not_one_mask_a_file(tmp_path: Path) -> None:
+    picture(tmp_path / "data/images/a.png")
+    labels = label_image(tmp_path / "data/masks/a.tif")
+    with pytest.raises(InputError, match=r"name one, .*data"):
+        open_collection(tmp_path)
+    assert same(open_collection(tmp_path / "data")[0].instances(), labels)
+
+
+def test_an_ending_that_is_not_known_is_guessed_in_words(tmp_path: Path) -> None:
+    for number in range(3):
+        picture(tmp_path / f"cell{number}.png")
+        label_image(tmp_path / f"cell{number}-gt.tif")
+    with pytest.raises(InputError, match=r"if cell\d and cell\d-gt are pairs, say --mask-suffix=-gt"):
+        open_collection(tmp_path)
+    assert len(open_collection(tmp_path, mask_suffix="-gt")) == 3
+    for path in tmp_path.glob("*-gt.tif"):
+        path.unlink()
+    picture(tmp_path / "cell10.png")  # which begins as cell1 does, and is no mask
+    with pytest.raises(InputError) as told:
+        open_collection(tmp_path)
+    assert "--mask-suffix" not in str(told.value)
+
+
+def test_a_table_without_the_columns_is_told_which_are_missing(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("name,area\na,5\n")
+    with pytest.raises(InputError, match="has the columns name, area; wanted id and annotation"):
+        open_collection(tmp_path / "t.csv")
+    (tmp_path / "t.json").write_text("{}")
+    with pytest.raises(InputError, match="has no list of images"):
+        open_collection(tmp_path / "t.json")

@@ -16,9 +16,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from flowseg import checkpoint, rle
-from flowseg.cli import main
+from flowseg.cli import main, train
 from flowseg.sources.data_sets import open_collection
 from flowseg.training.finish import command_line
+from flowseg.training.run_folder import RunFolder
 from tests.shapes import solid_cells
 
 SMALL = ["--pretrained", "none", "--inputs", "grey", "--widths", "4,6", "--diameter-mean", "14", "--device", "cpu"]
@@ -94,6 +95,68 @@ def test_from_a_kaggle_table_in_folds(tmp_path: Path) -> None:
     assert (tmp_path / "run/fold1/config.json").read_text() == before
     assert not (tmp_path / "run/fold1/fold1").exists()
     assert "| astro | 1 |" in (tmp_path / "run/fold0/MODEL_CARD.md").read_text()
+
+
+def test_folds_go_on_where_they_were_stopped_and_are_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = kaggle(tmp_path / "sartorius")
+    out = tmp_path / "run"
+    real, begun = RunFolder.begin, []
+
+    def stopped(self: RunFolder, config: dict[str, object]) -> None:
+        begun.append(self.path.name)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        real(self, config)
+
+    monkeypatch.setattr(RunFolder, "begin", stopped)
+    result = run(table, "-o", out, *SMALL, "--crops", 8, "--folds", 3, "--fold", "all")
+    assert result.exit_code == 130
+    assert f"flowseg train --resume {out} goes on from here" in result.output
+    monkeypatch.undo()
+    assert run(table, "-o", out, *SMALL, "--folds", 3, "--fold", "all").exit_code == 1  # it holds a training
+    before = (out / "fold0/model.safetensors").stat().st_mtime_ns
+    result = run("--resume", out)
+    assert result.exit_code == 0, result.output
+    assert "3 folds, 6 images, each scored by the model that had not seen it" in result.output
+    assert all(f"--model {out / f'fold{number}' / 'model.safetensors'}" in result.output for number in range(3))
+    assert (out / "fold0/model.safetensors").stat().st_mtime_ns == before
+    scores = json.loads((out / "folds.json").read_text())["scores"]
+    each = [scores_of(out / f"fold{number}")["map"][0] for number in range(3)]
+    assert scores["map"] == pytest.approx(np.mean(each))
+    assert scores["images"] == 6
+
+
+def test_validation_data_may_be_of_another_kind(tmp_path: Path) -> None:
+    table, val = kaggle(tmp_path / "sartorius"), pairs(tmp_path / "cells", 3)
+    words = ["--images", table.parent / "train", "--format", "kaggle", "--val", val]
+    result = run(table, "-o", tmp_path / "run", *SMALL, "--crops", 8, *words)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "run/config.json").read_text())["validation"] == ["c0", "c1", "c2"]
+
+
+def test_problems_are_left_out_where_asked(tmp_path: Path) -> None:
+    data = pairs(tmp_path / "cells", 5)
+    (data / "c0.tif").unlink()
+    torn = (data / "c1.tif").read_bytes()
+    (data / "c1.tif").write_bytes(torn[: len(torn) // 2])
+    result = run(data, "-o", tmp_path / "run", *SMALL, "--crops", 8, "--skip-problems")
+    assert result.exit_code == 0, result.output
+    assert "left out: c0_masks.tif has no image" in result.output
+    assert "left out: " in result.output.split("c0_masks.tif", 1)[1]
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    assert sorted(config["train"] + config["validation"]) == ["c2", "c3", "c4"]
+
+
+def test_help_begins_with_what_matters_and_has_a_place_for_every_option() -> None:
+    told = run("--help").output
+    assert "Other options" not in told
+    headings = [line for line in told.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert headings[0] == "What matters first:"
+    assert "The data:" in headings
+    first = told.split("What matters first:")[1].split("The data:")[0]
+    assert first.count("  --") + first.count("-o, ") <= 8
+    every = {name for option in train.command.params for name in option.opts if name.startswith("--")}
+    assert all(told.count(f"{name} ") + told.count(f"{name}\n") >= 1 for name in every)
 
 
 def test_a_table_tells_more_about_images(tmp_path: Path) -> None:

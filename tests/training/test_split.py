@@ -68,3 +68,29 @@ def test_what_cannot_be_split_is_refused() -> None:
     with pytest.raises(OptionError, match="no column 'day'; there are kind, plate"):
         fold(items, 2, 0, 0, stratify="day")
     assert held_out(items, 0, 0).validation == []
+
+
+@pytest.mark.parametrize("part", [0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.75])
+def test_the_part_held_back_is_the_part_asked_for(part: float) -> None:
+    split = held_out(named(60), part, 0)
+    assert len(split.validation) / 60 == pytest.approx(part, abs=0.03)
+
+
+@given(st.integers(2, 9), st.sampled_from([0.02, 0.15, 0.3, 0.45, 0.7, 0.95]))
+def test_few_images_leave_some_for_both(count: int, part: float) -> None:
+    split = held_out(named(count), part, 0)
+    assert split.train
+    assert split.validation
+
+
+def test_of_groups_of_many_sizes_the_nearest_is_held_back() -> None:
+    items = [*named(50, plates=1), *(item for item in named(160, plates=16) if item.columns["plate"] != "0")]
+    assert len(held_out(items, 0.05, 0, group="plate").validation) == 10  # not the plate of 50
+
+
+def test_one_image_cannot_be_split_and_the_text_says_what_to_do() -> None:
+    with pytest.raises(OptionError, match=r"there is one image.*--val\).*--val-part 0"):
+        held_out(named(1), 0.15, 0)
+    with pytest.raises(OptionError, match="there is one group of plate"):
+        held_out(named(9, plates=1), 0.15, 0, group="plate")
+    assert len(held_out(named(1), 0, 0).train) == 1

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from flowseg.errors import InputError, OptionError, TrainingError
 from flowseg.segment import load_model
 from flowseg.training import Asked, NewModel, Split, TrainOptions, run
 from flowseg.training.loop import Progress
+from flowseg.training.run_folder import RunFolder
 from flowseg.training.step import Losses, Stepper
 from tests.training.data import items
 
@@ -102,6 +104,86 @@ def test_a_resumed_training_equals_one_that_was_not_stopped(tmp_path: Path, how:
     columns = ("step", "crops", "train_loss", "validation_loss", "ap50", "map")
     for one, other in zip(whole.history, parts.history, strict=True):
         assert [getattr(one, name) for name in columns] == pytest.approx([getattr(other, name) for name in columns])
+
+
+@pytest.mark.parametrize("where", ["model", "last", "picture", "state"])
+def test_a_stop_while_a_report_is_made_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    data = Split(items(tmp_path / "data", 4), items(tmp_path / "val", 2))
+    whole = run(data, tmp_path / "whole", OPTIONS, TINY)
+    home = {"model": checkpoint, "last": checkpoint, "picture": RunFolder, "state": RunFolder}[where]
+    name = {"model": "write_flowseg", "last": "write_flowseg", "picture": "write_bytes", "state": "write_state"}[where]
+    real, calls = getattr(home, name), []
+
+    def stopped(*given: object) -> object:
+        calls.append(given)
+        if len(calls) == (4 if where == "last" else 3):
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(home, name, stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "parts", OPTIONS, TINY)
+    monkeypatch.undo()
+    parts = run(data, tmp_path / "parts", OPTIONS, TINY, resume=True)
+    assert_same(whole.model, parts.model)
+    assert_same(whole.folder / "last.safetensors", parts.folder / "last.safetensors")
+    columns = ("step", "train_loss", "validation_loss", "ap50", "map")
+    for one, other in zip(whole.history, parts.history, strict=True):
+        assert [getattr(one, name) for name in columns] == pytest.approx([getattr(other, name) for name in columns])
+
+
+def test_ctrl_c_waits_for_the_end_of_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = items(tmp_path / "data", 4)
+    options = replace(OPTIONS, ema=0.9)
+    whole = run(data, tmp_path / "whole", options, TINY)
+    real = Stepper._losses
+
+    def interrupted(self: Stepper, *given: object) -> Losses:
+        found = real(self, *given)  # type: ignore[arg-type]
+        if self.done == 5:
+            signal.raise_signal(signal.SIGINT)
+        return found
+
+    monkeypatch.setattr(Stepper, "_losses", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "parts", options, TINY)
+    monkeypatch.undo()
+    assert RunFolder(tmp_path / "parts").read_state()["done"] == 6  # type: ignore[index]
+    assert_same(whole.model, run(data, tmp_path / "parts", options, TINY, resume=True).model)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_training_that_patience_ended_is_not_gone_on_with(tmp_path: Path) -> None:
+    split = Split(items(tmp_path / "train", 3), items(tmp_path / "val", 2))
+    options = replace(OPTIONS, lr=1e-9, crops=400, reports=20, patience=2)
+    first = run(split, tmp_path / "run", options, TINY)
+    (tmp_path / "run/MODEL_CARD.md").unlink()  # stopped before the end
+    again = run(split, tmp_path / "run", options, TINY, resume=True)
+    assert again.history == first.history
+    assert (tmp_path / "run/MODEL_CARD.md").exists()
+
+
+def test_one_run_at_a_time_writes_to_a_folder_and_leftovers_go(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 3)
+    run(data, tmp_path / "run", replace(OPTIONS, crops=8), TINY)
+    torn = tmp_path / "run/samples/.1234.flowseg.part"
+    torn.parent.mkdir(exist_ok=True)
+    torn.write_bytes(b"half")
+    with (
+        RunFolder(tmp_path / "run").mine(),
+        pytest.raises(InputError, match="another run is writing"),
+    ):
+        run(data, tmp_path / "run", replace(OPTIONS, crops=8), TINY, resume=True)
+    assert not torn.exists()
+
+
+def test_samples_of_huge_images_show_their_middle(tmp_path: Path) -> None:
+    small = items(tmp_path / "train", 2)
+    large = items(tmp_path / "val", 1, side=900, diameter=120)
+    run(Split(small, large), tmp_path / "run", replace(OPTIONS, crops=8, reports=1), TINY)
+    assert size_of(next((tmp_path / "run/samples").glob("*.png"))) == (768 * 3 + 8, 768)
 
 
 def test_a_finished_training_stays_as_it_is(tmp_path: Path) -> None:

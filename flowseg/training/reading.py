@@ -1,0 +1,128 @@
+"""Every image is read once before training starts, so that all that is wrong is told then and not hours later."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from flowseg import channels, labels, threads
+from flowseg.channels import ChannelChoice
+from flowseg.errors import FlowsegError, InputError
+from flowseg.instances import Instances
+from flowseg.options import ModelConfig
+from flowseg.sources.collection import Item
+from flowseg.training.split import Split
+from flowseg.training.validation import median_diameter
+from flowseg.training.waiting import Bar, counted
+
+_MANY_PIECES = 5
+
+
+class Read(NamedTuple):
+    """What reading gave.
+
+    Attributes
+    ----------
+    train, validation
+        Places in the parts of the split of what can be used.
+    diameter
+        Median over the images to train on of their median diameters; None where they have no instance.
+    problems
+        What cannot be used, in words.
+    """
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    diameter: float | None
+    problems: tuple[str, ...]
+
+    def of(self, split: Split) -> Split:
+        """Return what can be used."""
+        return Split(
+            [split.train[place] for place in self.train], [split.validation[place] for place in self.validation]
+        )
+
+
+class _Looked(NamedTuple):
+    problem: str
+    diameter: float | None
+    together: bool
+
+
+def read(
+    split: Split, config: ModelConfig, bar: Bar, axes: str | None = None, choice: ChannelChoice | None = None
+) -> Read:
+    """Read all images and instances, to find what cannot be used.
+
+    Parameters
+    ----------
+    split
+        What is to be read.
+    config
+        Of the model: which channels it wants.
+    bar
+        Shows how far it is.
+    axes, choice
+        Axes and channels of the images, where they are not clear.
+
+    Raises
+    ------
+    InputError
+        The masks of all images are one instance each, in many pieces: cells that were not told apart.
+    """
+    items = [*split.train, *split.validation]
+    with bar("reading images", len(items)) as step:
+        looked = list(counted(_all_looked(items, config, axes, choice or ChannelChoice()), step))
+    _require_apart(looked)
+    train, validation = looked[: len(split.train)], looked[len(split.train) :]
+    known = [one.diameter for one in train if one.diameter is not None]
+    return Read(
+        _sound(train),
+        _sound(validation),
+        float(np.median(known)) if known else None,
+        tuple(one.problem for one in looked if one.problem),
+    )
+
+
+def _sound(looked: Sequence[_Looked]) -> tuple[int, ...]:
+    return tuple(place for place, one in enumerate(looked) if not one.problem)
+
+
+def _all_looked(
+    items: Sequence[Item], config: ModelConfig, axes: str | None, choice: ChannelChoice
+) -> Iterator[_Looked]:
+    def look(item: Item) -> _Looked:
+        with threads.alone():
+            return _look(item, config, axes, choice)
+
+    pool = ThreadPoolExecutor(threads.count(), thread_name_prefix="flowseg-read")
+    try:
+        yield from pool.map(look, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _look(item: Item, config: ModelConfig, axes: str | None, choice: ChannelChoice) -> _Looked:
+    try:
+        image, truth = item.sample(axes)
+        channels.for_network(image, choice, config.channel_names, config.architecture.channels)
+    except (FlowsegError, OSError, MemoryError) as error:
+        text = str(error) or type(error).__name__
+        return _Looked(text if item.name in text else f"{item.name}: {text}", None, False)
+    return _Looked("", median_diameter(truth), _is_many(truth))
+
+
+def _is_many(truth: Instances) -> bool:
+    """Whether there is one instance, in many pieces."""
+    return len(truth) == 1 and labels.count_pieces(truth.to_labels())[1] >= _MANY_PIECES
+
+
+def _require_apart(looked: Sequence[_Looked]) -> None:
+    filled = [one for one in looked if one.diameter is not None]
+    if filled and all(one.together for one in filled):
+        raise InputError(
+            f"in {'the one image' if len(filled) == 1 else f'all {len(filled)} images'} with masks, there is one "
+            f"instance in {_MANY_PIECES} or more pieces: a mask of all cells together. Wanted a number of its own for "
+            "each cell; flowseg convert DATA OUT --to labels --pieces --copy-images gives each piece one"
+        )

@@ -1,0 +1,115 @@
+"""What is wrong with images is told before a training begins, all of it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from flowseg.errors import InputError
+from flowseg.instances import Instances
+from flowseg.sources import label_images
+from flowseg.sources.collection import Item
+from flowseg.training import Asked, NewModel, Split, run
+from flowseg.training.reading import read
+from flowseg.training.waiting import Watch, silent
+from tests.training.data import items
+from tests.training.test_train import OPTIONS, TINY
+
+CONFIG = TINY.new.config()
+
+
+def broken(folder: Path) -> list[Item]:
+    """Return items that are each wrong in their own way, which headers do not tell."""
+    good = items(folder, 6)
+    fractions = folder / "fractions.tif"
+    tifffile.imwrite(fractions, np.full((64, 64), 0.5, np.float32))
+    whole = good[1].path.read_bytes()  # type: ignore[union-attr]
+    good[1].path.write_bytes(whole[: len(whole) // 2])  # type: ignore[union-attr]
+    tifffile.imwrite(good[2].path, np.zeros((3, 64, 64), np.uint16), photometric="minisblack", metadata={"axes": "CYX"})
+    return [
+        good[0],
+        good[1],
+        good[2],
+        replace(good[3], load=partial(label_images.load, fractions)),
+        replace(good[4], load=partial(Instances.from_labels, np.ones((9, 9), int))),
+        good[5],
+    ]
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    data = broken(tmp_path / "data")
+    with pytest.raises(InputError) as told:
+        run(Split(data[:3], data[3:]), tmp_path / "run", OPTIONS, TINY)
+    text = str(told.value)
+    assert "has 4 problems" in text
+    for part in ("001.tif", "002.tif has 3 channels", "fractions.tif: the label image holds 0.5", "the masks of 004"):
+        assert part in text
+    assert not (tmp_path / "run").exists()
+
+
+def test_problems_can_be_left_out_and_a_resumed_training_leaves_out_the_same(tmp_path: Path) -> None:
+    data = broken(tmp_path / "data")
+    said: list[str] = []
+    options = replace(OPTIONS, crops=8, reports=1)
+    asked = replace(TINY, skip_problems=True)
+    run(Split(data[:4], data[4:]), tmp_path / "run", options, asked, watch=Watch(silent, said.append))
+    assert len(said) == 4
+    assert all(line.startswith("left out: ") for line in said)
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    assert (config["train"], config["validation"]) == (["000"], ["005"])
+    run(Split(data[:4], data[4:]), tmp_path / "run", options, asked, resume=True)
+    assert json.loads((tmp_path / "run/config.json").read_text()) == config
+
+
+def test_a_resumed_training_reads_nothing_before(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 3)
+    options = replace(OPTIONS, crops=8, reports=1)
+    run(data, tmp_path / "run", options, TINY)
+    shown: list[str] = []
+
+    @contextmanager
+    def bar(what: str, total: int) -> Iterator[object]:
+        shown.append(f"{what} {total}")
+        yield lambda _: None
+
+    run(data, tmp_path / "run", options, TINY, resume=True, watch=Watch(bar))  # type: ignore[arg-type]
+    assert shown == []
+    run(Split(data[:2], data[2:]), tmp_path / "other", options, TINY, watch=Watch(bar))  # type: ignore[arg-type]
+    wanted = ["reading images 3", "validating 1", "choosing thresholds 1", "trying diameters 1", "scoring 1"]
+    assert [one for one in wanted if one not in shown] == []
+
+
+def test_masks_of_all_cells_together_are_refused(tmp_path: Path) -> None:
+    data = [
+        replace(item, load=partial(Instances.from_labels, item.instances().to_labels() > 0))
+        for item in items(tmp_path / "data", 2)
+    ]
+    empty = replace(data[0], name="empty", load=partial(Instances.from_masks, [], (64, 64)))
+    with pytest.raises(InputError, match=r"all 2 images.*all cells together.*flowseg convert DATA OUT.*--pieces"):
+        run([*data, empty], tmp_path / "run", OPTIONS, TINY)
+    found = read(Split([data[0], items(tmp_path / "more", 1)[0]], []), CONFIG, silent)
+    assert not found.problems  # one such image may be what it is
+
+
+def test_images_without_instances_are_trained_on_beside_others_but_not_alone(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 3)
+    empty = [replace(item, load=partial(Instances.from_masks, [], (64, 64))) for item in data]
+    with pytest.raises(InputError, match="none of the images to train on has an instance"):
+        run(empty, tmp_path / "a", OPTIONS, TINY)
+    done = run(Split([*empty[:2], data[2]], [empty[0]]), tmp_path / "b", replace(OPTIONS, crops=16), TINY)
+    assert done.history[-1].train_loss > 0
+    assert not np.isnan(done.history[-1].map)
+
+
+def test_colours_are_wanted_or_not_as_the_network_says(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 2)
+    tifffile.imwrite(data[0].path, np.zeros((64, 64, 3), np.uint8), photometric="rgb")
+    asked = Asked(new=NewModel("rgb", (4, 6)), diameter=16.0)
+    assert not read(Split(data, []), asked.new.config(), silent).problems
+    assert not read(Split(data, []), CONFIG, silent).problems
