@@ -28,11 +28,9 @@ from flowseg.images import Image
 from flowseg.options import MaskOptions, SegmentOptions
 from flowseg.segment import Model, Segmentation
 from flowseg.sources import image_files
+from flowseg.sources._run import STATE
 
 __all__ = ["SAVES", "STATE", "Job", "Line", "Summary", "available_bytes", "named", "run"]
-
-#: The file in a folder of results that says which images are done.
-STATE = "run.jsonl"
 
 _AHEAD = 2  # images read before they are needed, and images whose results are still being written
 # What one image may fail of while the rest goes on: torch says with a RuntimeError that memory ran out.
