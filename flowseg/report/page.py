@@ -1,10 +1,12 @@
 """The page of a report: everything in one file, but for the views of images beside it."""
 
 import html
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any
+from urllib.parse import quote
 
 from flowseg import __version__
 from flowseg.report.view import _script
@@ -29,17 +31,20 @@ def document(title: str, facts: Mapping[str, str], rows: Sequence[Mapping[str, A
     filled = {
         "title": html.escape(title),
         "style": (parts / "page.css").read_text("utf-8"),
-        "script": (parts / "page.js").read_text("utf-8"),
-        "facts": "".join(
-            f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd></div>" for name, text in facts.items()
-        ),
+        "script": "".join((parts / name).read_text("utf-8") for name in ("charts.js", "page.js")),
+        "facts": "".join(_fact(name, text) for name, text in facts.items()),
         "version": html.escape(__version__),
     }
     before, _, after = page.partition("{{rows}}")
-    yield _filled(before, filled).encode()
+    yield _filled(before, filled).encode(errors="replace")
     for number, row in enumerate(rows):
-        yield ((",\n" if number else "") + _script(dict(row))).encode()
-    yield _filled(after, filled).encode()
+        yield ((",\n" if number else "") + _script(_linked(row))).encode()
+    yield _filled(after, filled).encode(errors="replace")
+
+
+def _linked(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row in which the file of the view is an address: names of files may hold anything."""
+    return {**row, "view": quote(os.fsencode(row["view"]))} if "view" in row else dict(row)
 
 
 def _fact(name: str, text: str) -> str:

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def rows_of(page: Path) -> list[dict[str, Any]]:
     text = page.read_text()
     found = json.loads("[" + text[text.index("const ROWS = [") + 14 : text.index("\n];")] + "]")
     for row in found:
-        assert "view" not in row or (page.parent / row["view"]).is_file()
+        assert "view" not in row or (page.parent / unquote(row["view"])).is_file()
     return list(found)
 
 
