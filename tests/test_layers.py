@@ -75,7 +75,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "plots": ({"labels", "normalize"}, {"matplotlib", "PIL"}),
     "notebook": (set(), set()),
     "report": (
-        {"boundaries", "instances", "plots", "sources", "dataset", "augment", "channels"},
+        {"boundaries", "instances", "plots", "sources", "dataset", "augment", "channels", "inspection"},
         {"PIL"},
     ),
 }

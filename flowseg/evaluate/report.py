@@ -21,7 +21,7 @@ def write(
     axes: str | None = None,
     tell: Callable[[object], None] = lambda pair: None,
 ) -> None:
-    """Write the page, and beside it a folder of its name (without the ending) with a view of each image.
+    """Write the page, and beside it a folder with a view of each image: ``x_files`` for ``x.html``.
 
     Parameters
     ----------
@@ -39,8 +39,7 @@ def write(
         Called after each image.
     """
     by_name = {pair.name: pair for pair in pairs}
-    folder = path.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = page.folder_of_views(path)
     rows = []
     for number, score in enumerate(scores.images):
         data = view.encode(view_of(by_name[score.name], axes))

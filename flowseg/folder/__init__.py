@@ -222,6 +222,7 @@ class _Run:
 
     def _read(self, item: _Item) -> "_Read | Line":
         """Read an image; or return its line where an earlier run has done it."""
+        _check_is_text(item)
         digest = files.digest(item.path)
         line = self.ledger.get(item.name)
         if line is not None and self._is_still_right(item, line, digest):
@@ -292,6 +293,14 @@ class _Found(NamedTuple):
     found: Segmentation
     digest: str
     seconds: float
+
+
+def _check_is_text(item: _Item) -> None:
+    """Refuse a name that tables and pages could not say."""
+    try:
+        item.name.encode()
+    except UnicodeEncodeError:
+        raise InputError("the name is not in UTF-8: rename the file or its folder") from None
 
 
 def _refuse_another_image(item: _Item, line: Line) -> None:

@@ -12,7 +12,7 @@ const cells = (count) => count === 1 ? "1 cell" : `${count} cells`;
 
 const charts = (() => { // histograms, each bar in parts: one for each of the series, which are lists of rows
   const OCTAVE = 4; // bins of diameters an octave, from 1 pixel
-  const COLOURS = ["#0b8fa5", "#f08c00", "#5f3dc4", "#2f9e44", "#e03131", "#868e96", "#c2255c", "#a98467"]; // of groups
+  const COLOURS = ["#0b8fa5", "#f08c00", "#8a63d2", "#2f9e44", "#e03131", "#868e96", "#c2255c", "#a98467"]; // of groups
 
   const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
   const edge = (bin) => 2 ** (bin / OCTAVE);

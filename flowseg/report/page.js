@@ -52,7 +52,7 @@ const flowseg = (() => {
     if (row.score !== undefined) facts.push(`mAP ${row.score.toFixed(3)}`);
     else if (row.diameter) facts.push(`${row.diameter.toFixed(1)} px`);
     const text = make("div", {}, make("b", { title: row.name }, row.name), make("small", {}, facts.join(" · ")));
-    if (row.group) text.append(make("small", {}, row.group));
+    if (row.group && !row.name.startsWith(`${row.group}/`)) text.append(make("small", {}, row.group));
     if (row.error) text.append(make("small", { class: "bad clip", title: row.error }, row.error));
     else if (row.notes && row.notes.length) text.append(make("small", { class: "clip", title: row.notes.join("\n") }, row.notes[0]));
     const picture = row.thumb ? make("img", { src: row.thumb, alt: "", loading: "lazy" }) : make("span", { class: "none" }, row.error ? "failed" : "no picture");

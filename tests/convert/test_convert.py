@@ -220,6 +220,11 @@ def test_a_name_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None
         convert(collection([item(name, np.ones((1, 2, 2)))]), Conversion(tmp_path, "labels"))
 
 
+def test_a_name_that_is_not_unicode_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not in UTF-8: rename"):
+        convert(collection([item("latin\udcff", np.ones((1, 2, 2)))]), Conversion(tmp_path, "geojson"))
+
+
 def test_what_needs_an_image_says_so(tmp_path: Path) -> None:
     bare = collection([item("a", np.ones((1, 2, 2)))])
     with pytest.raises(InputError, match="a has instances but no image"):

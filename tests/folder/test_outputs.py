@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import shutil
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -178,3 +181,15 @@ def test_flows_are_not_made_over_into_the_folder_of_their_run(results: Path) -> 
 def test_what_needs_the_image_is_not_made_from_flows(tmp_path: Path, kind: str) -> None:
     with pytest.raises(OptionError, match=f"save is {kind}; wanted some of labels"):
         from_flows.remake([], tmp_path, (kind,))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep names in Unicode")
+def test_a_name_that_is_not_unicode_fails_alone(tmp_path: Path) -> None:
+    good = save(tmp_path / "good.tif", 2)
+    bad = tmp_path / os.fsdecode(b"latin\xff.tif")
+    shutil.copy(good, bad)
+    summary = run(FakeModel(), [bad, good], Job(tmp_path / "out", SAVES), OPTIONS)  # type: ignore[arg-type]
+    assert summary.problem is None
+    assert [line["status"] for line in summary.lines] == ["failed", "done"]
+    assert "not in UTF-8: rename" in summary.lines[0]["error"]
+    assert "latin" in (tmp_path / "out/report.html").read_text()

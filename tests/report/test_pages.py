@@ -14,6 +14,7 @@ from PIL import Image
 
 from flowseg import checkpoint, cli
 from flowseg.options import Architecture, ModelConfig
+from flowseg.report import page
 from flowseg.synthetic import write_sartorius
 from tests.networks import scrambled
 from tests.shapes import solid_cells
@@ -93,3 +94,54 @@ def test_the_page_of_a_data_set_shows_masks_and_crops(tmp_path: Path) -> None:
     assert {row["group"] for row in rows} == {"cort", "shsy5y", "astro"}
     shown = (tmp_path / rows[0]["view"]).read_text()
     assert "Crops as in training" in shown
+
+
+def test_the_page_of_a_data_set_says_what_looks_wrong_and_shows_masks_as_they_are(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in ("good", "bad"):
+        (data / name / "images").mkdir(parents=True)
+        (data / name / "masks").mkdir()
+        Image.fromarray(np.arange(900, dtype=np.uint8).reshape(30, 30)).save(data / name / f"images/{name}.png")
+    discs = np.zeros((3, 30, 30), np.uint8)
+    discs[0, 2:12, 2:12], discs[1, 8:20, 8:20], discs[2, 25, 25:28] = 255, 255, 255
+    for number, mask in enumerate(discs):
+        Image.fromarray(mask).save(data / f"bad/masks/{number}.png")
+    Image.fromarray(discs[0]).save(data / "good/masks/0.png")
+    (data / "torn").mkdir()
+    (data / "torn/images").mkdir()
+    (data / "torn/masks").mkdir()
+    (data / "torn/images/torn.png").write_bytes(b"not a picture")
+    flowseg("inspect", data, "--report", tmp_path / "data.html", code=1)
+    assert sorted(each.name for each in data.iterdir()) == ["bad", "good", "torn"]  # views are not put among data
+    bad, good = rows_of(tmp_path / "data.html")[:2]
+    assert good["notes"] == []
+    assert bad["notes"] == ["1 mask of fewer than 15 pixels"]
+    text = (tmp_path / unquote(bad["view"])).read_text().split("\n", 1)[1]
+    shown = json.loads(text.removeprefix("flowseg.view(").rstrip().removesuffix(");"))
+    table = [dict(zip(shown["columns"], row, strict=True)) for row in shown["rows"]]
+    assert [row["shared pixels"] for row in table] == [16, 16, 0]
+    assert [row["area"] for row in table] == [100, 144, 3]
+    assert "<li>" in (tmp_path / "data.html").read_text().split('id="problems">')[1].split("</ul>")[0]
+
+
+def test_a_page_that_is_written_again_leaves_no_views_of_the_old_one(tmp_path: Path) -> None:
+    folder = page.folder_of_views(tmp_path / "new/x.html")
+    assert folder == tmp_path / "new/x_files"
+    for name in ("00000.js", "00001.js", "mine.js"):
+        (folder / name).touch()
+    assert [each.name for each in page.folder_of_views(tmp_path / "new/x.html").iterdir()] == ["mine.js"]
+    assert page.folder_of_views(tmp_path / "page") != tmp_path / "page"
+
+
+def test_folders_are_groups_of_a_run(model: Path, tmp_path: Path) -> None:
+    for folder in ("plate #1", "b"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        Image.fromarray(np.eye(20, dtype=np.uint8) * 200).save(tmp_path / "in" / folder / "x?.png")
+    out = tmp_path / "out"
+    flowseg(
+        "segment", tmp_path / "in", "--recursive", "-o", out, "--model", model, "--save", "report", "--device", "cpu"
+    )
+    assert [(row["name"], row["group"]) for row in rows_of(out / "report.html")] == [
+        ("b/x?", "b"),
+        ("plate #1/x?", "plate #1"),
+    ]
