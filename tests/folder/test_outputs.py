@@ -59,7 +59,15 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_names(results: Path) -> None:
     assert list(stems(results)) == ["b", "x/a.png", "x/a.tif"]
     for name in stems(results):
-        for ending in ("_flows.npz", "_rois.zip", ".geojson", "_seg.npy", "_cp_outlines.txt", "_overlay.png"):
+        for ending in (
+            "_flows.npz",
+            "_rois.zip",
+            ".geojson",
+            "_seg.npy",
+            "_cp_outlines.txt",
+            "_overlay.png",
+            "_overlay.jpg",
+        ):
             assert (results / f"{name}{ending}").is_file()
 
 
@@ -74,6 +82,21 @@ def test_coco_holds_all_images(results: Path) -> None:
         for one in found:
             assert (coco.annToMask(one) == (labels == one["label"])).all()
             assert one["score"] == pytest.approx(1 / (1 + np.exp(-5)), rel=1e-5)
+
+
+def test_coco_as_polygons(results: Path, tmp_path: Path) -> None:
+    for out in ("again", "run"):
+        if out == "run":
+            go(tmp_path / "in", tmp_path / out, save=("labels", "coco"), coco_form="polygons")
+        else:
+            from_flows.remake(sorted(results.rglob("*_flows.npz")), tmp_path / out, ("coco",), coco_form="polygons")
+        coco = COCO(str(tmp_path / out / "annotations.json"))
+        assert {type(one["segmentation"]) for one in coco.anns.values()} == {list}
+        image = next(key for key, image in coco.imgs.items() if image["file_name"] == "x/a.tif")
+        for one in coco.loadAnns(coco.getAnnIds(imgIds=image)):
+            assert (coco.annToMask(one) == (stems(results)["x/a.tif"] == one["label"])).all()
+    with pytest.raises(OptionError, match="wanted rle or polygons"):
+        Job(tmp_path, coco_form="points")  # type: ignore[arg-type]
 
 
 def test_rois_and_geojson_are_the_labels(results: Path) -> None:
