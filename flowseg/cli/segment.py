@@ -39,9 +39,9 @@ import click
     "--save",
     default="labels",
     show_default=True,
-    help="Some of labels,rle,table,flows,coco,rois,geojson,seg,outlines,overlay,overlay-jpeg,parquet,report.",
+    help="What to write, of the list above, with commas: labels,report,rois.",
 )
-@click.option("--rle-order", type=click.Choice(["row", "column"]), default="row", show_default=True)
+@click.option("--rle-order", type=click.Choice(["row", "column"]), default="row", show_default=True, help="Of rle.")
 @click.option("--polygons", is_flag=True, help="COCO with polygons instead of run lengths.")
 @click.option("--recursive", is_flag=True, help="Look into the folders of folders too.")
 @click.option("--max-memory", type=float, metavar="GIB", help="Refuse images that would take more.")
@@ -59,7 +59,8 @@ def command(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, **se
       flowseg segment plate1/ -o results --model cyto3 --diameter 30
       flowseg segment "day*/*.tif" -o results --model mine --channels 1,0 --save labels,table
       flowseg segment test/ -o results --model mine --save rle      writes submission.csv
-      flowseg segment plate1/ -o results --model mine --save rois,geojson,overlay     for Fiji, QuPath and a look
+      flowseg segment plate1/ -o results --save labels,report       a page to look through, report.html
+      flowseg segment plate1/ -o results --save rois,geojson        for Fiji and QuPath
 
     
     What --save makes:
