@@ -36,6 +36,11 @@ def flowseg(*arguments: object, code: int = 0) -> str:
     return done.output
 
 
+def shown_in(view: Path) -> dict[str, Any]:
+    text = view.read_text().split("\n", 1)[1]
+    return dict(json.loads(text.removeprefix("flowseg.view(").rstrip().removesuffix(");")))
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "small.safetensors"
@@ -81,9 +86,31 @@ def test_the_page_of_scores_begins_with_the_worst(tmp_path: Path) -> None:
     rows = rows_of(tmp_path / "s.html")
     assert [row["name"] for row in rows] == ["i2", "i1", "i0"]
     assert [row["score"] for row in rows] == [image["map"] for image in scores["images"]]
-    shown = json.loads((tmp_path / rows[0]["view"]).read_text().split("\n", 1)[1][13:].rstrip().removesuffix(");"))
+    shown = shown_in(tmp_path / rows[0]["view"])
     assert shown["truth"]["kinds"].count("missed") == scores["images"][0]["fn"][0] > 0
     assert len(shown["cells"]["kinds"]) == scores["images"][0]["predicted"]
+
+
+def test_the_page_of_scores_shows_images_and_flows_that_a_run_kept(model: Path, tmp_path: Path) -> None:
+    truth, images, out = tmp_path / "truth", tmp_path / "images", tmp_path / "out"
+    for folder in (truth, images):
+        folder.mkdir()
+    for name in ("a", "b", "c"):
+        Image.fromarray(np.random.default_rng(1).integers(0, 255, (40, 50), np.uint8)).save(images / f"{name}.png")
+        Image.fromarray(np.eye(40, 50, dtype=np.uint8)).save(truth / f"{name}.png")
+    command = ("segment", images, "-o", out, "--model", model, "--device", "cpu", "--save")
+    flowseg(*command, "labels,flows,coco,report")
+    (out / "b_flows.npz").unlink()
+    (images / "c.png").unlink()
+    flowseg("evaluate", out, truth, "--truth-format", "labels", "--report", out / "scores.html")
+    rows = {row["name"]: row for row in rows_of(out / "scores.html")}
+    layers = {name: set(shown_in(out / row["view"])["layers"]) for name, row in rows.items()}
+    assert layers == {"a": {"image", "flows", "probability"}, "b": {"image"}, "c": {"image", "flows", "probability"}}
+    assert [rows[name]["notes"] for name in "abc"] == [
+        [],
+        [],
+        ["where the image lies is not known: say so with --images"],
+    ]
 
 
 def test_the_page_of_a_data_set_shows_masks_and_crops(tmp_path: Path) -> None:
@@ -116,8 +143,7 @@ def test_the_page_of_a_data_set_says_what_looks_wrong_and_shows_masks_as_they_ar
     bad, good = rows_of(tmp_path / "data.html")[:2]
     assert good["notes"] == []
     assert bad["notes"] == ["1 mask of fewer than 15 pixels"]
-    text = (tmp_path / unquote(bad["view"])).read_text().split("\n", 1)[1]
-    shown = json.loads(text.removeprefix("flowseg.view(").rstrip().removesuffix(");"))
+    shown = shown_in(tmp_path / bad["view"])
     table = [dict(zip(shown["columns"], row, strict=True)) for row in shown["rows"]]
     assert [row["shared pixels"] for row in table] == [16, 16, 0]
     assert [row["area"] for row in table] == [100, 144, 3]
