@@ -8,14 +8,14 @@ STATE = "run.jsonl"
 
 
 def is_of_a_run(path: Path) -> bool:
-    """Tell whether a folder holds the results of ``flowseg segment``."""
-    return (path / STATE).is_file()
+    """Tell whether a folder holds the results of ``flowseg segment`` or ``masks``, which calls label images so too."""
+    return (path / STATE).is_file() or (path.is_dir() and any(path.glob("*_labels.tif")))
 
 
 def images_of(folder: Path) -> dict[str, Path]:
     """Return the image files, by name of their results, that a run says and that are still there."""
     found: dict[str, Path] = {}
-    if not is_of_a_run(folder):
+    if not (folder / STATE).is_file():
         return found
     with (folder / STATE).open(errors="replace") as file:
         for text in file:

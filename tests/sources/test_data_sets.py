@@ -93,7 +93,7 @@ def test_results_of_a_run_have_the_images_that_it_segmented(tmp_path: Path) -> N
 
 
 def test_results_of_a_run_in_several_forms_are_one_data_set(tmp_path: Path) -> None:
-    truth = label_image(tmp_path / "cell_labels.tif")
+    truth = label_image(tmp_path / "cell_masks.tif")
     (tmp_path / "annotations.json").write_text('{"images": [], "annotations": [], "categories": []}')
     (tmp_path / "cell_seg.npy").touch()
     with pytest.raises(InputError, match="could be pairs or coco or cellpose: say which"):
@@ -102,6 +102,9 @@ def test_results_of_a_run_in_several_forms_are_one_data_set(tmp_path: Path) -> N
     data = open_collection(tmp_path)
     assert data.format == "pairs"
     assert same(by_name(data)["cell"], truth)
+    (tmp_path / "run.jsonl").unlink()
+    (tmp_path / "cell_masks.tif").rename(tmp_path / "cell_labels.tif")  # as flowseg masks leaves them
+    assert open_collection(tmp_path).format == "pairs"
     picture(tmp_path / "cell.png")  # its own folder of images: whose masks these are has to be said
     with pytest.raises(InputError, match="could be pairs or coco or cellpose: say which"):
         open_collection(tmp_path)
