@@ -130,8 +130,20 @@ class Report:
         return plain
 
 
-class _Looked(NamedTuple):
-    """What is kept of one image; arrays have one entry an instance."""
+class Looked(NamedTuple):
+    """What is kept of one image; arrays have one entry an instance.
+
+    Attributes
+    ----------
+    item, shape
+        The image.
+    areas, shared
+        Pixels of each instance, and those that it shares with others.
+    covered, contested
+        Pixels of the image inside instances, and inside several.
+    marks
+        By name of `SUSPICIONS`, how bad each instance is in that way.
+    """
 
     item: Item
     shape: tuple[int, int]
@@ -140,6 +152,11 @@ class _Looked(NamedTuple):
     covered: int
     contested: int
     marks: dict[str, Floats]
+
+    def suspects(self, name: str) -> Indices:
+        """Return the places of the instances that are suspicious in a way."""
+        values = self.marks[name]
+        return np.flatnonzero(values > 0 if SUSPICIONS[name][1] else values < np.inf)
 
 
 def sampled(collection: Collection, limit: int | None) -> list[Item]:
@@ -175,7 +192,7 @@ def inspect(
     17.4
     """
     items = sampled(collection, limit)
-    looked: list[_Looked] = []
+    looked: list[Looked] = []
     problems = list(collection.problems)
     headers: list[image_files.Header] = []
     for item in items:
@@ -201,9 +218,9 @@ def inspect(
     )
 
 
-def look_at(item: Item) -> _Looked:
-    """Read the instances of one image and measure them."""
-    instances = item.instances()
+def look_at(item: Item, instances: Instances | None = None) -> Looked:
+    """Measure the instances of one image, which are read unless they are given."""
+    instances = item.instances() if instances is None else instances
     height, width = instances.shape
     areas = instances.areas()
     segments, bounds = runs.split_at_line_ends(instances.starts, instances.lengths, instances.offsets, max(width, 1))
@@ -223,7 +240,7 @@ def look_at(item: Item) -> _Looked:
         "hidden": np.where(there & (shared == areas), areas, 0),
         "twice": _twice(instances),
     }
-    return _Looked(
+    return Looked(
         item,
         instances.shape,
         areas,
@@ -269,7 +286,7 @@ def _spread(numbers: npt.ArrayLike) -> Spread:
     return Spread(*(float(value) for value in np.percentile(values, (50, 5, 95))))
 
 
-def _group(looked: Sequence[_Looked]) -> Group:
+def _group(looked: Sequence[Looked]) -> Group:
     areas = np.concatenate([np.zeros(0, np.int64), *(one.areas for one in looked)])
     covered = sum(one.covered for one in looked)
     return Group(
@@ -282,11 +299,11 @@ def _group(looked: Sequence[_Looked]) -> Group:
     )
 
 
-def _groups(looked: Sequence[_Looked]) -> dict[str, dict[str, Group]]:
+def _groups(looked: Sequence[Looked]) -> dict[str, dict[str, Group]]:
     """Return the groups of every column that sorts images into a few kinds, by words and not by numbers."""
     found = {}
     for column in sorted({name for one in looked for name in one.item.columns}):
-        members: dict[str, list[_Looked]] = {}
+        members: dict[str, list[Looked]] = {}
         for one in looked:
             members.setdefault(one.item.columns.get(column, ""), []).append(one)
         few = 2 <= len(members) <= min(_MOST_GROUPS, len(looked) // 2)
@@ -303,18 +320,18 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _suspicion(looked: Sequence[_Looked], name: str) -> Suspicion:
+def _suspicion(looked: Sequence[Looked], name: str) -> Suspicion:
     largest = SUSPICIONS[name][1]
     suspects = []
     for one in looked:
         values = one.marks[name]
-        for index in np.flatnonzero(values > 0 if largest else values < np.inf):
+        for index in one.suspects(name):
             suspects.append(Suspect(one.item.name, int(index) + 1, float(values[index])))
     suspects.sort(key=lambda suspect: (-suspect.value if largest else suspect.value, suspect.image, suspect.instance))
     return Suspicion(len(suspects), tuple(suspects[:_WORST]))
 
 
-def _notes(looked: Sequence[_Looked]) -> list[str]:
+def _notes(looked: Sequence[Looked]) -> list[str]:
     """Say what is likely wrong with the data set as a whole."""
     notes = []
     single = [one for one in looked if len(one.areas) == 1 and one.marks["pieces"][0] >= 5]

@@ -346,7 +346,11 @@ def _notes(found: dynamics.Masks, normalised: Normalized, diameter: float, train
             "or invert if the cells are dark"
         )
     elif count == 0:
-        notes.append(f"no instance is left of {found.candidates}: {_taken(found)}")
+        notes.append(
+            f"no instance is left of {found.candidates}: {_taken(found)}"
+            if found.candidates
+            else "no instance was found"
+        )
     elif found.candidates > 2 * count + 10:
         notes.append(f"of {found.candidates} candidates {count} are left: {_taken(found)}")
     if not 1 / 4 < trained / diameter < 4:

@@ -67,7 +67,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "synthetic": ({"instances", "rle", "files"}, {"scipy", "PIL"}),
     "inspection": ({"sources", "instances", "kernels"}, set()),
     "contact_sheet": ({"sources", "instances", "boundaries", "plots"}, {"PIL"}),
-    "evaluate": ({"sources", "instances", "metrics", "overlaps", "plots", "labels", "images", "report"}, {"PIL"}),
+    "evaluate": (
+        {"sources", "instances", "metrics", "overlaps", "plots", "labels", "images", "report", "exports"},
+        {"PIL"},
+    ),
     "folder": (
         {"segment", "exports", "sources", "rle", "images", "dynamics", "instances", "measure", "report"},
         set(),
@@ -76,7 +79,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "plots": ({"labels", "normalize"}, {"matplotlib", "PIL"}),
     "notebook": (set(), set()),
     "report": (
-        {"boundaries", "instances", "plots", "sources", "dataset", "augment", "channels"},
+        {"boundaries", "instances", "plots", "sources", "dataset", "augment", "channels", "inspection"},
         {"PIL"},
     ),
 }

@@ -56,7 +56,7 @@ def command(source: Path, out: Path, quiet: bool, skip_problems: bool, **setting
       geojson   OUT/<name>.geojson      QuPath, with measurements
       seg       OUT/<name>_seg.npy      Cellpose
       outlines  OUT/<name>_cp_outlines.txt
-      overlay   OUT/<name>_overlay.png  outlines on the images
+      overlay   OUT/<name>_overlay.png  outlines on the images;  overlay-jpeg: smaller, .jpg
       table     OUT.csv                 measurements; parquet: the same as OUT.parquet
     """
     from flowseg.cli._progress import late_note

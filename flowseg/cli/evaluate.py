@@ -128,9 +128,9 @@ def _write_report(predictions: Any, truths: Any, scores: Any, settings: dict[str
     from flowseg.evaluate import comparison, report
 
     pairs = comparison.match_names(predictions, truths, settings["missing"]).both
-    title = f"{predictions.root.name} against {truths.root.name}"
+    title = " against ".join(side.root.resolve().name for side in (predictions, truths))
     with late_bar("drawing", len(pairs), settings["quiet"] or settings["as_json"]) as step:
-        report.write(path, title, pairs, scores, settings["axes"], step)
+        report.write(path, title, pairs, scores, settings["axes"], step, predictions.root)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -79,8 +79,9 @@ def _write_page(collection: Any, report: Any, settings: dict[str, Any], quiet: b
         "problems": f"{len(report.problems):,}",
     }
     column = next(iter(report.groups), "")
+    title = collection.root.resolve().name
     with late_bar("drawing", len(items), quiet) as step:
-        data_page.write(settings["report"], collection.root.name, items, facts, settings["axes"], column, step)
+        data_page.write(settings["report"], title, items, facts, settings["axes"], column, report.problems, step)
     if not quiet:
         click.echo(f"\na page of {len(items)} images: {settings['report']}")
 

@@ -21,7 +21,10 @@ import click
     help="Some of labels,rle,table,coco,rois,geojson,seg,outlines,parquet.",
 )
 @click.option("--rle-order", type=click.Choice(["row", "column"]), default="row", show_default=True)
-def command(inputs: tuple[Path, ...], out: Path, save: str, rle_order: str, **thresholds: float | int | None) -> None:
+@click.option("--polygons", is_flag=True, help="COCO with polygons instead of run lengths.")
+def command(
+    inputs: tuple[Path, ...], out: Path, save: str, rle_order: str, polygons: bool, **thresholds: float | int | None
+) -> None:
     """Make label images from flows that ``flowseg segment --save flows`` kept, with other thresholds.
 
     A threshold that is not given is the one that the image was segmented with. Results are named as those of
@@ -45,6 +48,7 @@ def command(inputs: tuple[Path, ...], out: Path, save: str, rle_order: str, **th
         "row" if rle_order == "row" else "column",
         {key: value for key, value in thresholds.items() if value is not None},
         _tell,
+        "polygons" if polygons else "rle",
     )
     failed = sum(line["status"] == "failed" for line in lines)
     if failed:

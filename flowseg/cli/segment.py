@@ -39,9 +39,10 @@ import click
     "--save",
     default="labels",
     show_default=True,
-    help="Some of labels,rle,table,flows,coco,rois,geojson,seg,outlines,overlay,parquet,report.",
+    help="What to write, of the list above, with commas: labels,report,rois.",
 )
-@click.option("--rle-order", type=click.Choice(["row", "column"]), default="row", show_default=True)
+@click.option("--rle-order", type=click.Choice(["row", "column"]), default="row", show_default=True, help="Of rle.")
+@click.option("--polygons", is_flag=True, help="COCO with polygons instead of run lengths.")
 @click.option("--recursive", is_flag=True, help="Look into the folders of folders too.")
 @click.option("--max-memory", type=float, metavar="GIB", help="Refuse images that would take more.")
 @click.option("--overwrite", is_flag=True, help="Do again what an earlier run has done.")
@@ -58,18 +59,19 @@ def command(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, **se
       flowseg segment plate1/ -o results --model cyto3 --diameter 30
       flowseg segment "day*/*.tif" -o results --model mine --channels 1,0 --save labels,table
       flowseg segment test/ -o results --model mine --save rle      writes submission.csv
-      flowseg segment plate1/ -o results --model mine --save rois,geojson,overlay     for Fiji, QuPath and a look
+      flowseg segment plate1/ -o results --save labels,report       a page to look through, report.html
+      flowseg segment plate1/ -o results --save rois,geojson        for Fiji and QuPath
 
     
     What --save makes:
       labels    <name>_labels.tif       label image, 16 or 32 bits
       rle       submission.csv          Kaggle run-length encodings of all images
       table     measurements.csv        a row a cell;  parquet: the same as measurements.parquet
-      coco      annotations.json        COCO, all images
+      coco      annotations.json        COCO, all images, with run lengths or --polygons
       rois      <name>_rois.zip         ImageJ and Fiji
       geojson   <name>.geojson          QuPath, with measurements
       seg       <name>_seg.npy          Cellpose;  outlines: <name>_cp_outlines.txt
-      overlay   <name>_overlay.png      outlines on the image
+      overlay   <name>_overlay.png      outlines on the image;  overlay-jpeg: smaller, <name>_overlay.jpg
       report    report.html             a page to look through all of it, in any browser
       flows     <name>_flows.npz        for flowseg masks
     """
@@ -102,6 +104,7 @@ def _run(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, setting
         settings["plane"],
         settings["overwrite"],
         None if most is None else int(most * 2**30),
+        "polygons" if settings["polygons"] else "rle",
     )
     options = _options(settings)
     paths = image_files.find(inputs, settings["recursive"])
@@ -116,6 +119,8 @@ def _run(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, setting
             f"{summary.count('failed')} failed, in {summary.seconds:.1f} s "
             f"({about['engine']} on {about['device']}, {about['precision']}); results in {out}"
         )
+        if "report" in job.save and not summary.stopped and summary.problem is None:
+            click.echo(f"a page to look through them, in any browser: {out / 'report.html'}")
     return summary
 
 

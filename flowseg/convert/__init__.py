@@ -66,6 +66,17 @@ class Conversion:
             raise OptionError(f"form is {self.form!r}; wanted rle or polygons")
         if self.copy_images and self.is_one_file:
             raise OptionError(f"{self.out} is one file: images are copied into a folder of a file an image")
+        self._check_ending()
+
+    def _check_ending(self) -> None:
+        """Refuse a name that says one format where another is wanted."""
+        ending, own = self.out.suffix.lower(), _endings(self.to)
+        if ending not in BY_ENDING or ending in own or self.out.is_dir():
+            return
+        makes = [*([] if self.format.whole else ["a folder"]), *own]
+        raise OptionError(
+            f"{self.out} ends in {ending}, as {BY_ENDING[ending]} does; --to {self.to} makes {' or '.join(makes)}"
+        )
 
     @property
     def format(self) -> Format:
@@ -75,8 +86,7 @@ class Conversion:
     @property
     def is_one_file(self) -> bool:
         """Whether ``out`` is a file: of all images, or of the one image that there must then be."""
-        ending = Path(f"x{self.format.ending}").suffix
-        named = bool(ending) and self.out.suffix.lower() == ending and not self.out.is_dir()
+        named = self.out.suffix.lower() in _endings(self.to) and not self.out.is_dir()
         return self.format.whole is not None or named
 
 
@@ -150,6 +160,12 @@ def convert(
     for entry in found:
         _write_one(entry, conversion)
     return told
+
+
+def _endings(to: str) -> list[str]:
+    """Return the endings of the files that a format makes."""
+    own = Path(f"x{FORMATS[to].ending}").suffix
+    return [own, *(ending for ending, other in BY_ENDING.items() if other == to and ending != own)] if own else []
 
 
 def _format_of(out: Path) -> str:

@@ -26,6 +26,8 @@ class Entry:
         path = PurePosixPath(item.name)
         if not item.name or path.is_absolute() or ".." in path.parts:
             raise InputError(f"an image is called {item.name!r}; wanted a name that stays in the folder of results")
+        if any("\ud800" <= letter <= "\udfff" for letter in item.name):
+            raise InputError(f"an image is called {item.name!r}, which is not in UTF-8: rename the file")
 
     @property
     def name(self) -> str:

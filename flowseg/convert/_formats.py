@@ -144,6 +144,7 @@ FORMATS: Mapping[str, Format] = {
     "seg": _one("_seg.npy", _seg),
     "outlines": _one("_cp_outlines.txt", lambda entry: outline_text.encode(entry.labels).encode()),
     "overlay": _one("_overlay.png", lambda entry: overlay.encode(entry.planes, entry.labels)),
+    "overlay-jpeg": _one("_overlay.jpg", lambda entry: overlay.encode(entry.planes, entry.labels, "jpeg")),
     "table": Format(".csv", whole=_table),
     "parquet": Format(".parquet", whole=_parquet),
 }
@@ -155,8 +156,11 @@ BY_ENDING: Mapping[str, str] = {
     ".geojson": "geojson",
     ".zip": "rois",
     ".tif": "labels",
+    ".tiff": "labels",
     ".npy": "seg",
     ".txt": "outlines",
     ".png": "overlay",
+    ".jpg": "overlay-jpeg",
+    ".jpeg": "overlay-jpeg",
     ".parquet": "parquet",
 }

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from flowseg import files, metrics
+from flowseg import arrays, files, metrics
+from flowseg.errors import FlowsegError
 from flowseg.evaluate.comparison import Pair, overlaps_of
 from flowseg.evaluate.errors import find_errors
 from flowseg.evaluate.records import ImageScore, Scores
+from flowseg.exports import flows_file
 from flowseg.report import page, view
 
 
@@ -20,8 +23,9 @@ def write(
     scores: Scores,
     axes: str | None = None,
     tell: Callable[[object], None] = lambda pair: None,
+    results: Path | None = None,
 ) -> None:
-    """Write the page, and beside it a folder of its name (without the ending) with a view of each image.
+    """Write the page, and beside it a folder with a view of each image: ``x_files`` for ``x.html``.
 
     Parameters
     ----------
@@ -37,33 +41,36 @@ def write(
         Of image files that do not say them.
     tell
         Called after each image.
+    results
+        Folder of a run's results: flows that were kept there are shown too.
     """
     by_name = {pair.name: pair for pair in pairs}
-    folder = path.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = page.folder_of_views(path)
     rows = []
     for number, score in enumerate(scores.images):
-        data = view.encode(view_of(by_name[score.name], axes))
+        shown, notes = view_of(by_name[score.name], axes, results)
+        data = view.encode(shown)
         file = folder / f"{number:05d}.js"
         files.write_whole(file, data)
-        rows.append(view.listed(data) | _row(score) | {"view": f"{folder.name}/{file.name}"})
+        rows.append(view.listed(data) | _row(score) | {"view": f"{folder.name}/{file.name}", "notes": notes})
         tell(score)
     files.write_whole(path, page.document(title, _facts(scores), rows))
 
 
-def view_of(pair: Pair, axes: str | None = None) -> view.View:
-    """Return what is shown of one image."""
+def view_of(pair: Pair, axes: str | None = None, results: Path | None = None) -> tuple[view.View, list[str]]:
+    """Return what is shown of one image, and what could not be."""
     pred, truth = pair.load()
+    planes, notes = _planes(pair, truth.shape, axes)
+    kept = _kept(pair.name, truth.shape, results)
     found = overlaps_of(truth, pred, allow_overlap=True)
     assert isinstance(found, metrics.Overlaps)
     wrong = find_errors(found, metrics.match_of(found, 0.5))
     best = np.zeros(len(pred))
     np.maximum.at(best, found.pred_labels[found.pred] - 1, found.iou)
     areas = pred.areas()
-    item = next((one for one in (pair.truth, pair.prediction) if one is not None and one.path is not None), None)
-    return view.View(
+    shown = view.View(
         pair.name,
-        None if item is None else item.image(axes).pixels,
+        planes,
         pred,
         {
             "label": np.arange(1, len(pred) + 1),
@@ -71,10 +78,35 @@ def view_of(pair: Pair, axes: str | None = None) -> view.View:
             "area": areas,
             "diameter": 2 * np.sqrt(areas / np.pi),
         },
+        None if kept is None else kept.flows,
+        None if kept is None else kept.cellprob,
         kinds=_kinds(len(pred), found.pred_labels, "found", {"merged": wrong.merged, "spurious": wrong.spurious}),
         truth=truth,
         truth_kinds=_kinds(len(truth), found.truth_labels, "true", {"split": wrong.split, "missed": wrong.missed}),
     )
+    return shown, notes
+
+
+def _planes(pair: Pair, shape: tuple[int, int], axes: str | None) -> tuple[npt.NDArray[Any] | None, list[str]]:
+    """Return the pixels of an image, or why they cannot be shown: scores are worth a page without them."""
+    item = next((one for one in (pair.truth, pair.prediction) if one is not None and one.path is not None), None)
+    if item is None:
+        return None, ["where the image lies is not known: say so with --images"]
+    try:
+        image = item.image(axes)
+        arrays.check_same_shape(shape, image.shape, f"the masks of {pair.name} and its image")
+    except FlowsegError as error:
+        return None, [str(error)]
+    return image.pixels, []
+
+
+def _kept(name: str, shape: tuple[int, int], results: Path | None) -> flows_file.KeptFlows | None:
+    """Return the flows that a run kept of an image; None where there are none that fit."""
+    path = None if results is None else results / f"{name}_flows.npz"
+    if path is None or not path.is_file():
+        return None
+    kept = flows_file.read(path)
+    return kept if kept.cellprob.shape == shape else None
 
 
 def _kinds(count: int, labels: Any, usual: str, flags: dict[str, Any]) -> list[str]:

@@ -31,7 +31,7 @@ def encode(instances: Instances, values: npt.ArrayLike | None = None) -> bytes:
     instances
         They may overlap.
     values
-        (n,) the label of each, its name: ``0001``, ``0002``; None: 1 to n.
+        (n,) the label of each, its name: ``0001``, ``0002``, all of one length so that they sort; None: 1 to n.
 
     Examples
     --------
@@ -42,11 +42,12 @@ def encode(instances: Instances, values: npt.ArrayLike | None = None) -> bytes:
     labels = np.arange(1, len(instances) + 1) if values is None else np.asarray(values)
     if labels.shape != (len(instances),):
         raise InputError(f"values have shape {labels.shape}; wanted one for each of {len(instances)} instances")
+    digits = max(4, len(str(labels.max(initial=0))))
     found = boundaries.trace(instances)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for index in np.flatnonzero(instances.areas()):
-            name = f"{int(labels[index]):04}"
+            name = f"{int(labels[index]):0{digits}}"
             archive.writestr(zipfile.ZipInfo(f"{name}.roi", _DATE), _roi(found.of(int(index)), name).tobytes())
     return buffer.getvalue()
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from flowseg import __version__, files, rle
 from flowseg.errors import FlowsegError, InputError, OptionError
+from flowseg.exports import coco_json
 from flowseg.folder import _results
 from flowseg.folder._memory import available_bytes
 from flowseg.folder._names import last_parts, named
@@ -28,11 +29,9 @@ from flowseg.images import Image
 from flowseg.options import MaskOptions, SegmentOptions
 from flowseg.segment import Model, Segmentation
 from flowseg.sources import image_files
+from flowseg.sources._run import STATE
 
 __all__ = ["SAVES", "STATE", "Job", "Line", "Summary", "available_bytes", "named", "run"]
-
-#: The file in a folder of results that says which images are done.
-STATE = "run.jsonl"
 
 _AHEAD = 2  # images read before they are needed, and images whose results are still being written
 # What one image may fail of while the rest goes on: torch says with a RuntimeError that memory ran out.
@@ -57,6 +56,8 @@ class Job:
         Do everything again.
     max_bytes
         Refuse images that would take more memory than this; None: than is free.
+    coco_form
+        Of COCO masks, "rle" or "polygons".
     """
 
     out: Path
@@ -66,11 +67,14 @@ class Job:
     plane: str | None = None
     overwrite: bool = False
     max_bytes: int | None = None
+    coco_form: coco_json.Form = "rle"
 
     def __post_init__(self) -> None:
         save = _results.checked(self.save)
         if self.rle_order not in ("row", "column"):
             raise OptionError(f"rle_order is {self.rle_order!r}; wanted row or column")
+        if self.coco_form not in ("rle", "polygons"):
+            raise OptionError(f"coco_form is {self.coco_form!r}; wanted rle or polygons")
         object.__setattr__(self, "save", save)
 
 
@@ -224,6 +228,7 @@ class _Run:
 
     def _read(self, item: _Item) -> "_Read | Line":
         """Read an image; or return its line where an earlier run has done it."""
+        _check_is_text(item)
         digest = files.digest(item.path)
         line = self.ledger.get(item.name)
         if line is not None and self._is_still_right(item, line, digest):
@@ -268,7 +273,7 @@ class _Run:
         try:
             self.ledger.begin(item.name)
             source = os.path.abspath(item.path)
-            result = _results.Result(item.name, source, found, self._masks(found), job.rle_order)
+            result = _results.Result(item.name, source, found, self._masks(found), job.rle_order, job.coco_form)
             _results.write(job.out, result, job.save)
             self.ledger.add(line)
         except _OF_ONE_IMAGE as error:
@@ -294,6 +299,14 @@ class _Found(NamedTuple):
     found: Segmentation
     digest: str
     seconds: float
+
+
+def _check_is_text(item: _Item) -> None:
+    """Refuse a name that tables and pages could not say."""
+    try:
+        item.name.encode()
+    except UnicodeEncodeError:
+        raise InputError("the name is not in UTF-8: rename the file or its folder") from None
 
 
 def _refuse_another_image(item: _Item, line: Line) -> None:
@@ -340,5 +353,6 @@ def _record(model: Model, job: Job, options: SegmentOptions, summary: Summary) -
 def _settings_digest(model: Model, job: Job, options: SegmentOptions) -> str:
     """Return a digest of all that decides what results look like."""
     description = {name: value for name, value in model.description.items() if name != "models"}
-    settings = [__version__, description, asdict(options), list(job.save), job.rle_order, job.axes, job.plane]
+    written = [list(job.save), job.rle_order, job.coco_form]
+    settings = [__version__, description, asdict(options), *written, job.axes, job.plane]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -42,6 +42,8 @@ class Result:
         The segmentation, and the thresholds of its instances.
     order
         Of run-length encodings.
+    form
+        Of COCO masks.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Result:
     found: Segmentation
     masks: MaskOptions
     order: rle.Order
+    form: coco_json.Form = "rle"
 
     @cached_property
     def table(self) -> dict[str, measure.Column]:
@@ -160,7 +163,7 @@ def _flows(result: Result) -> bytes:
 
 def _coco(result: Result) -> bytes:
     found, values = result.instances
-    made = coco_json.annotations(found, values, result.table["mean_probability"])
+    made = coco_json.annotations(found, values, result.table["mean_probability"], result.form)
     return coco_json.encode(coco_json.Part(Path(result.source).name, found.shape, made))
 
 
@@ -175,10 +178,10 @@ def _seg(result: Result) -> bytes:
     )
 
 
-def _overlay(result: Result) -> bytes:
+def _overlay(result: Result, kind: overlay.Kind = "png") -> bytes:
     if result.found.planes is None:
         raise InputError(f"{result.name} was segmented without its image at hand: there is nothing to draw on")
-    return overlay.encode(result.found.planes, result.found.labels)
+    return overlay.encode(result.found.planes, result.found.labels, kind)
 
 
 def _view(result: Result) -> bytes:
@@ -245,6 +248,7 @@ OUTPUTS: Mapping[str, Output] = {
     "seg": Output("{}_seg.npy", _seg),
     "outlines": Output("{}_cp_outlines.txt", lambda result: outline_text.encode(result.found.labels).encode()),
     "overlay": Output("{}_overlay.png", _overlay),
+    "overlay-jpeg": Output("{}_overlay.jpg", lambda result: _overlay(result, "jpeg")),
     "parquet": Output(
         ".parts/{}.parquet",
         lambda result: parquet.encode(result.table),

@@ -1,12 +1,13 @@
 """Results made again from flows that a run kept, with other thresholds and without the network."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from flowseg import rle
 from flowseg.dynamics import find_masks
 from flowseg.errors import FlowsegError, InputError
-from flowseg.exports import flows_file
+from flowseg.exports import coco_json, flows_file
 from flowseg.folder import STATE, _results
 from flowseg.folder._names import last_parts, named
 from flowseg.folder._record import Line, line_of, line_of_failure
@@ -15,7 +16,7 @@ from flowseg.options import MaskOptions
 from flowseg.segment import Segmentation
 
 #: What can be made without the images: all but flows, which are there, and pictures.
-SAVES = tuple(kind for kind in _results.SAVES if kind not in ("flows", "overlay", "report"))
+SAVES = tuple(kind for kind in _results.SAVES if kind not in ("flows", "overlay", "overlay-jpeg", "report"))
 
 
 def remake(
@@ -25,6 +26,7 @@ def remake(
     rle_order: rle.Order = "row",
     thresholds: Mapping[str, float | int] | None = None,
     tell: Callable[[Line], None] = lambda line: None,
+    coco_form: coco_json.Form = "rle",
 ) -> list[Line]:
     """Make results from files of flows; thresholds that are not given are those of the run that kept them.
 
@@ -42,6 +44,8 @@ def remake(
         By name of a field of `flowseg.options.MaskOptions`.
     tell
         Called with the line of each file, in order.
+    coco_form
+        Of COCO masks, "rle" or "polygons".
 
     Returns
     -------
@@ -54,7 +58,7 @@ def remake(
     lines, files_of_images = [], {}
     for name, path in named(paths, drop="_flows").items():
         try:
-            result = _remade(name, path, rle_order, thresholds or {})
+            result = replace(_remade(name, path, rle_order, thresholds or {}), form=coco_form)
             _results.write(out, result, save)
             files_of_images[name] = _file_name(result)
             lines.append(line_of(name, path, result.found))

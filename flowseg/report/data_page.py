@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from flowseg import files, plots
+from flowseg import files, inspection, plots
 from flowseg.augment import crop
 from flowseg.channels import ChannelChoice
 from flowseg.dataset import TARGETS, CropOptions, read_source
 from flowseg.errors import FlowsegError
+from flowseg.instances import Instances
 from flowseg.options import Architecture, ModelConfig
 from flowseg.report import page, view
 from flowseg.sources.collection import Item
@@ -26,9 +27,10 @@ def write(
     facts: dict[str, str],
     axes: str | None = None,
     group: str = "",
+    problems: Sequence[str] = (),
     tell: Callable[[object], None] = lambda item: None,
 ) -> None:
-    """Write the page, and beside it a folder of its name (without the ending) with a view of each image.
+    """Write the page, and beside it a folder with a view of each image: ``x_files`` for ``x.html``.
 
     Parameters
     ----------
@@ -42,30 +44,50 @@ def write(
         Of image files that do not say them.
     group
         The column whose values tell groups apart; empty: none.
+    problems
+        What cannot be used of the data set, in words.
     tell
         Called after each item.
     """
-    folder = path.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = page.folder_of_views(path)
     rows = []
     for number, item in enumerate(items):
         row: dict[str, Any] = {"name": item.name, "group": item.columns.get(group, ""), "facts": dict(item.columns)}
         try:
-            data = view.encode(_view(item, axes, number))
+            instances = item.instances()
+            looked = inspection.look_at(item, instances)
+            data = view.encode(_view(item, instances, looked, axes, number))
             file = folder / f"{number:05d}.js"
             files.write_whole(file, data)
             row |= view.listed(data) | {"view": f"{folder.name}/{file.name}", "status": "done"}
+            row["notes"] = _remarks(looked)
         except FlowsegError as error:
             row |= {"status": "failed", "error": str(error)}
         rows.append(row)
         tell(item)
-    files.write_whole(path, page.document(title, facts, rows))
+    files.write_whole(path, page.document(title, facts, rows, problems))
 
 
-def _view(item: Item, axes: str | None, number: int) -> view.View:
-    instances = item.instances()
-    areas = instances.areas()
-    table = {"mask": np.arange(1, len(areas) + 1), "area": areas, "diameter": 2 * np.sqrt(areas / np.pi)}
+def _remarks(looked: inspection.Looked) -> list[str]:
+    """Say what looks wrong with the masks of an image; that some touch its border is no more than usual."""
+    told = []
+    for name, (what, _) in inspection.SUSPICIONS.items():
+        count = len(looked.suspects(name))
+        if count and name != "border":
+            told.append(f"{count} mask{'s' if count > 1 else ''} {what}")
+    return told
+
+
+def _view(item: Item, instances: Instances, looked: inspection.Looked, axes: str | None, number: int) -> view.View:
+    areas = looked.areas
+    table = {
+        "mask": np.arange(1, len(areas) + 1),
+        "area": areas,
+        "diameter": 2 * np.sqrt(areas / np.pi),
+        "shared pixels": looked.shared,
+        "pieces": np.maximum(looked.marks["pieces"], 1).astype(np.int64),
+        "holes": looked.marks["holes"].astype(np.int64),
+    }
     if item.path is None:
         return view.View(item.name, None, instances, table)
     planes = item.image(axes).pixels

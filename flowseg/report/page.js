@@ -1,67 +1,13 @@
-"use strict";
 const flowseg = (() => {
   const $ = (id) => document.getElementById(id);
-  const make = (tag, attributes = {}, ...children) => {
-    const space = ["svg", "g", "path", "image", "rect", "text", "line"].includes(tag);
-    const made = space ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    made.append(...children);
-    return made;
-  };
-
-  // ---- histograms -------------------------------------------------------------------------------------------
-
-  const OCTAVE = 4; // bins of diameters an octave, from 1 pixel
-
-  function bars(svg, counts, ticks) {
-    const width = Math.max(200, svg.clientWidth || 400), height = 130, foot = 18, left = 4;
-    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    svg.replaceChildren();
-    const most = Math.max(1, ...counts.map((bar) => bar.count));
-    const step = (width - 2 * left) / Math.max(1, counts.length);
-    counts.forEach((bar, place) => {
-      const tall = (height - foot - 6) * bar.count / most;
-      const rect = make("rect", { x: left + place * step + 0.5, y: height - foot - tall, width: Math.max(0.5, step - 1), height: tall });
-      rect.append(make("title", {}, `${bar.text}: ${bar.count}`));
-      svg.append(rect);
-    });
-    svg.append(make("line", { x1: 0, x2: width, y1: height - foot, y2: height - foot }));
-    for (const [place, text] of ticks) {
-      const anchor = place <= 0 ? "start" : place >= counts.length ? "end" : "middle";
-      svg.append(make("text", { x: left + place * step, y: height - 4, "text-anchor": anchor }, text));
-    }
-  }
-
-  function diameterBars(svg, rows) {
-    const total = [];
-    for (const row of rows) (row.bins || []).forEach((count, bin) => { total[bin] = (total[bin] || 0) + count; });
-    const filled = [...total.keys()].filter((bin) => total[bin]);
-    if (!filled.length) return bars(svg, [], []);
-    const first = Math.max(0, filled[0] - 2), last = filled[filled.length - 1] + 3;
-    const edge = (bin) => 2 ** (bin / OCTAVE);
-    const show = (size) => size < 10 ? size.toFixed(1) : Math.round(size).toString();
-    const counts = [], ticks = [];
-    for (let bin = first; bin < last; bin++) counts.push({ count: total[bin] || 0, text: `${show(edge(bin))} to ${show(edge(bin + 1))} px` });
-    const every = last - first > 24 ? 8 : 4;
-    for (let bin = Math.ceil(first / every) * every; bin <= last; bin += every) ticks.push([bin - first, show(edge(bin))]);
-    bars(svg, counts, ticks);
-  }
-
-  function countBars(svg, rows) {
-    const counts = rows.filter((row) => row.count !== undefined).map((row) => row.count);
-    if (!counts.length) return bars(svg, [], []);
-    const most = Math.max(...counts, 1), bins = Math.min(30, most + 1), wide = Math.ceil((most + 1) / bins);
-    const made = Array.from({ length: Math.ceil((most + 1) / wide) }, (_, bin) => ({ count: 0, text: wide > 1 ? `${bin * wide} to ${(bin + 1) * wide - 1} cells` : `${bin} cells` }));
-    for (const count of counts) made[Math.floor(count / wide)].count++;
-    bars(svg, made, [[0, "0"], [made.length / 2, String(Math.round(made.length * wide / 2))], [made.length, String(made.length * wide)]]);
-  }
 
   // ---- the list ---------------------------------------------------------------------------------------------
 
-  const ORDERS = {
-    given: ["In order", () => 0, true],
-    worst: ["Worst first", (row) => row.score ?? 2, ROWS.some((row) => row.score !== undefined)],
-    best: ["Best first", (row) => -(row.score ?? -1), ROWS.some((row) => row.score !== undefined)],
+  const SCORED = ROWS.some((row) => row.score !== undefined);
+  const ORDERS = { // title, what to sort by, whether there is such; the first is what the page opens with
+    worst: ["Worst first", (row) => row.score ?? 2, SCORED],
+    best: ["Best first", (row) => -(row.score ?? -1), SCORED],
+    given: ["In order", () => 0, !SCORED],
     name: ["By name", null, true],
     most: ["Most cells first", (row) => -(row.count ?? -1), true],
     fewest: ["Fewest cells first", (row) => row.count ?? Infinity, true],
@@ -75,9 +21,10 @@ const flowseg = (() => {
     failed: ["Failed", (row) => row.status === "failed"],
   };
   const names = new Intl.Collator(undefined, { numeric: true });
+  const GROUPS = [...new Set(ROWS.map((row) => row.group || ""))].sort(names.compare);
   let listed = [], open = -1;
 
-  function option(select, value, text) { select.append(make("option", { value }, text)); }
+  const option = (select, value, text) => select.append(make("option", { value }, text));
 
   function arrange() {
     const [, key] = ORDERS[$("order").value], keep = SHOWN[$("show").value][1];
@@ -87,17 +34,25 @@ const flowseg = (() => {
     else listed.sort((a, b) => key(a) - key(b));
     $("list").replaceChildren(...listed.map(card));
     $("shown").textContent = listed.length === ROWS.length ? `${ROWS.length} images` : `${listed.length} of ${ROWS.length} images`;
-    diameterBars($("diameters"), listed);
-    countBars($("counts"), listed);
+    draw();
+  }
+
+  function draw() { // what is listed, by group unless there are too many
+    const split = GROUPS.length > 1 && GROUPS.length <= charts.most && !$("group").value;
+    const groups = split ? GROUPS : [""], series = split ? GROUPS.map((group) => listed.filter((row) => (row.group || "") === group)) : [listed];
+    const titles = groups.map((group) => group || "without a group");
+    charts.diameters($("diameters"), series, titles);
+    charts.counts($("counts"), series, titles);
+    charts.legend($("groups"), series, titles);
   }
 
   function card(row, place) {
     const facts = [];
-    if (row.count !== undefined) facts.push(`${row.count} cells`);
-    if (row.score !== undefined) facts.push(`score ${row.score.toFixed(3)}`);
+    if (row.count !== undefined) facts.push(cells(row.count));
+    if (row.score !== undefined) facts.push(`mAP ${row.score.toFixed(3)}`);
     else if (row.diameter) facts.push(`${row.diameter.toFixed(1)} px`);
     const text = make("div", {}, make("b", { title: row.name }, row.name), make("small", {}, facts.join(" · ")));
-    if (row.group) text.append(make("small", {}, row.group));
+    if (row.group && !row.name.startsWith(`${row.group}/`)) text.append(make("small", {}, row.group));
     if (row.error) text.append(make("small", { class: "bad clip", title: row.error }, row.error));
     else if (row.notes && row.notes.length) text.append(make("small", { class: "clip", title: row.notes.join("\n") }, row.notes[0]));
     const picture = row.thumb ? make("img", { src: row.thumb, alt: "", loading: "lazy" }) : make("span", { class: "none" }, row.error ? "failed" : "no picture");
@@ -113,8 +68,9 @@ const flowseg = (() => {
     ["image", "Image", "i"], ["probability", "Probability", "p"], ["flows", "Flows", "f"],
     ["lines", "Outlines", "o"], ["filled", "Labels", "l"], ["truth", "Truth", "t"],
   ];
+  const PICTURES = ["flows", "probability", "image"];
   const on = { image: true, lines: true, truth: true };
-  let current = null, box = null, whole = null;
+  let current = null, box = null, whole = null, across = 1; // the view; its part that is seen; all; that in pixels
 
   function colour(place, kind, stained) { // yellow to cyan stand out on stained tissue
     if (kind) return KINDS[kind] || "#fff";
@@ -136,6 +92,7 @@ const flowseg = (() => {
   function show(place) {
     open = place;
     const row = listed[place];
+    address(row);
     if (!$("viewer").open) $("viewer").showModal();
     $("name").textContent = row.name;
     $("previous").disabled = place === 0;
@@ -147,10 +104,37 @@ const flowseg = (() => {
     describe(row);
     if (!row.view) { $("wait").textContent = row.error || "There is nothing to show."; layers(); return; }
     $("wait").textContent = "…";
-    const script = make("script", { src: row.view.split("/").map(encodeURIComponent).join("/") });
-    script.addEventListener("error", () => { if (listed[open] === row) $("wait").textContent = `The file ${row.view} is not beside this page.`; });
+    const script = make("script", { src: row.view });
+    script.addEventListener("error", () => { if (listed[open] === row) $("wait").textContent = `The file ${decoded(row.view)} is not beside this page.`; });
     script.addEventListener("load", () => script.remove());
     document.body.append(script);
+  }
+
+  // The address names the image that is open: so the button of the browser leads back to the list, and links work.
+  const decoded = (text) => { try { return decodeURIComponent(text); } catch { return text; } };
+  const encoded = (text) => encodeURIComponent(text.replace(/[\ud800-\udfff]/gu, "\ufffd")); // halves of a pair cannot be
+  let came = false; // from the list of this page
+
+  function address(row) {
+    const hash = `#${encoded(row.name)}`;
+    if (location.hash === hash) return;
+    if ($("viewer").open) location.replace(hash);
+    else { came = true; location.hash = hash; }
+  }
+
+  function arrive() {
+    const hash = location.hash.slice(1);
+    if (hash && $("viewer").open && encoded(listed[open].name) === hash) return;
+    const place = hash ? listed.findIndex((row) => encoded(row.name) === hash) : -1;
+    if (place >= 0) show(place);
+    else if ($("viewer").open) $("viewer").close();
+  }
+
+  function closed() {
+    const card = $("list").children[open];
+    if (location.hash.length > 1) { if (came) history.back(); else location.replace("#"); }
+    came = false;
+    if (card) { card.scrollIntoView({ block: "nearest" }); card.focus(); }
   }
 
   function describe(row) {
@@ -164,7 +148,7 @@ const flowseg = (() => {
     if (row.error) notes.unshift(make("li", { class: "bad" }, row.error));
     $("notes").replaceChildren(...notes);
     $("own").hidden = !row.count;
-    diameterBars($("own-diameters"), [row]);
+    charts.diameters($("own-diameters"), [[row]]);
     $("more").replaceChildren();
     $("kinds").replaceChildren();
   }
@@ -176,8 +160,8 @@ const flowseg = (() => {
     $("wait").textContent = "";
     const [width, height] = found.size;
     const picture = $("picture");
-    picture.setAttribute("aria-label", `${found.name}: ${found.cells.all} cells`);
-    for (const name of ["image", "probability", "flows"]) {
+    picture.setAttribute("aria-label", `${found.name}: ${cells(found.cells.all)}`);
+    for (const name of PICTURES) {
       if (found.layers[name]) picture.append(make("image", { id: `layer-${name}`, href: found.layers[name], width, height, preserveAspectRatio: "none" }));
     }
     if (found.truth) picture.append(shapes("truth", found.truth, found.stained));
@@ -201,40 +185,53 @@ const flowseg = (() => {
     return name === "lines" || name === "filled" || name in current.layers;
   }
 
+  function pictured() { // the picture below the outlines; the image where another one was wanted and is not there
+    return PICTURES.find((name) => on[name] && name in current.layers) || (on.flows || on.probability ? "image" : "");
+  }
+
   function layers() {
-    $("layers").replaceChildren(...LAYERS.filter(([name]) => has(name)).map(([name, title, key]) => {
-      const at = title.toLowerCase().indexOf(key);
-      const made = make("button", { "aria-pressed": Boolean(on[name]), title: `${title} (${key})`, "data-layer": name }, title.slice(0, at), make("u", {}, title[at]), title.slice(at + 1));
-      made.addEventListener("click", () => toggle(name));
-      return made;
-    }));
+    const there = LAYERS.filter(([name]) => has(name));
+    if (there.map(([name]) => name).join() !== [...$("layers").children].map((button) => button.dataset.layer).join()) {
+      $("layers").replaceChildren(...there.map(button)); // only then: a button that is pressed keeps the focus
+    }
     if (!current) return;
-    for (const name of ["image", "probability", "flows"]) {
-      const layer = $(`layer-${name}`);
-      if (layer) layer.style.display = on[name] ? "" : "none";
+    const picture = pictured();
+    for (const name of PICTURES) if (name in current.layers) $(`layer-${name}`).style.display = name === picture ? "" : "none";
+    for (const made of $("layers").children) {
+      const name = made.dataset.layer;
+      made.setAttribute("aria-pressed", String(PICTURES.includes(name) ? name === picture : Boolean(on[name])));
     }
     $("cells").setAttribute("class", `${on.lines ? "lines" : ""} ${on.filled ? "filled" : ""}`);
     if ($("truth")) $("truth").setAttribute("class", on.truth ? "lines" : "");
-    $("wheel").hidden = !(on.flows && has("flows"));
+    $("wheel").hidden = picture !== "flows";
+  }
+
+  function button([name, title, key]) {
+    const at = title.toLowerCase().indexOf(key);
+    const made = make("button", { title: `${title} (${key})`, "data-layer": name }, title.slice(0, at), make("u", {}, title[at]), title.slice(at + 1));
+    made.addEventListener("click", () => toggle(name));
+    return made;
   }
 
   function toggle(name) {
-    on[name] = !on[name];
-    const pictures = ["image", "probability", "flows"];
-    if (pictures.includes(name)) { // one picture at a time
-      for (const other of pictures) if (other !== name) on[other] = false;
-      if (!on[name] && name !== "image") on.image = true;
-    }
+    if (PICTURES.includes(name)) { // one picture at a time; switched off, flows and probability give way to the image
+      const picture = pictured();
+      for (const other of PICTURES) on[other] = false;
+      on[picture === name ? "image" : name] = picture !== name || name !== "image";
+    } else on[name] = !on[name];
     layers();
   }
 
   // ---- zoom, drag, hover --------------------------------------------------------------------------------------
 
-  function fit() {
+  function fit(keep = false) { // all of it; or what is seen now, in a window that has changed
     const [width, height] = current.size, stage = $("stage").getBoundingClientRect();
     const scale = Math.max(width / stage.width, height / stage.height);
+    const before = whole, centre = box && [box.x + box.w / 2, box.y + box.h / 2];
     whole = { x: (width - stage.width * scale) / 2, y: (height - stage.height * scale) / 2, w: stage.width * scale, h: stage.height * scale };
-    place({ ...whole });
+    if (!keep || !box || box.w === before.w) return place({ ...whole });
+    const w = stage.width * box.w / across, h = stage.height * box.w / across;
+    place({ x: centre[0] - w / 2, y: centre[1] - h / 2, w, h });
   }
 
   function place(to) {
@@ -244,6 +241,7 @@ const flowseg = (() => {
     to.w *= scale; to.h *= scale;
     const inside = (value, size) => Math.min(Math.max(value, 0), size);
     box = { w: to.w, h: to.h, x: inside(centre[0], current.size[0]) - to.w / 2, y: inside(centre[1], current.size[1]) - to.h / 2 };
+    across = $("stage").clientWidth;
     $("picture").setAttribute("viewBox", `${box.x} ${box.y} ${box.w} ${box.h}`);
   }
 
@@ -286,22 +284,42 @@ const flowseg = (() => {
   }
 
   function hover(event) {
+    const path = event.target.closest && event.target.closest("#cells path, #truth.lines path");
+    if (path && current) tell(path, event.clientX, event.clientY);
+    else untell();
+  }
+
+  function untell() {
     document.querySelectorAll("#picture path.here").forEach((path) => path.classList.remove("here"));
-    const path = event.target.closest && event.target.closest("#cells path");
-    if (!path || !current) { $("tip").hidden = true; return; }
+    $("tip").hidden = true;
+  }
+
+  function tell(path, clientX, clientY) {
+    untell();
     path.classList.add("here");
-    const number = Number(path.dataset.place), rows = make("table");
+    const number = Number(path.dataset.place), rows = make("table"), own = path.parentNode.id === "cells";
     const add = (name, value) => rows.append(make("tr", {}, make("td", {}, name), make("td", {}, String(value))));
-    const kind = current.cells.kinds[number];
+    const kind = (own ? current.cells : current.truth).kinds[number];
     if (kind) add("", kind);
-    if (current.columns.length) current.columns.forEach((column, at) => { if (!column.startsWith("bbox")) add(column.replaceAll("_", " "), current.rows[number][at] ?? "–"); });
-    else add("cell", number + 1);
+    if (own && current.columns.length) current.columns.forEach((column, at) => add(column.replaceAll("_", " "), current.rows[number][at] ?? "–"));
+    else add(own ? "cell" : "true cell", number + 1);
     const tip = $("tip"), stage = $("stage").getBoundingClientRect();
     tip.replaceChildren(rows);
     tip.hidden = false;
-    const x = event.clientX - stage.left, y = event.clientY - stage.top;
-    tip.style.left = `${Math.max(4, x + 16 + tip.offsetWidth > stage.width ? x - tip.offsetWidth - 12 : x + 16)}px`;
+    const x = clientX - stage.left, y = clientY - stage.top;
+    tip.style.left = `${Math.max(4, Math.min(x + 16 + tip.offsetWidth > stage.width ? x - tip.offsetWidth - 12 : x + 16, stage.width - tip.offsetWidth - 4))}px`;
     tip.style.top = `${Math.max(4, Math.min(y + 12, stage.height - tip.offsetHeight - 4))}px`;
+  }
+
+  function step(by) { // to the next cell, which is brought into sight
+    const paths = $("cells") ? $("cells").children : [];
+    if (!paths.length) return;
+    const here = $("cells").querySelector(".here"), at = here ? Number(here.dataset.place) + by : by > 0 ? 0 : -1;
+    const path = paths[(at + paths.length) % paths.length], own = path.getBBox();
+    const x = own.x + own.width / 2, y = own.y + own.height / 2;
+    if (x < box.x || x > box.x + box.w || y < box.y || y > box.y + box.h) place({ ...box, x: x - box.w / 2, y: y - box.h / 2 });
+    const seen = path.getBoundingClientRect();
+    tell(path, seen.right - 12, seen.top + seen.height / 2);
   }
 
   function wheel() { // the colours that flows have in the pictures: the hue is the way they point
@@ -327,6 +345,7 @@ const flowseg = (() => {
     }
     const layer = LAYERS.find(([name, , letter]) => letter === event.key.toLowerCase() && has(name));
     if (layer) toggle(layer[0]);
+    else if (event.key.toLowerCase() === "n") step(event.shiftKey ? -1 : 1);
     else if (event.key === "ArrowRight" && open < listed.length - 1) show(open + 1);
     else if (event.key === "ArrowLeft" && open > 0) show(open - 1);
     else if (event.key === "+" || event.key === "=") zoom(1.5);
@@ -348,26 +367,26 @@ const flowseg = (() => {
       const count = ROWS.filter(keep).length;
       if (name === "all" || count) option($("show"), name, name === "all" ? title : `${title} (${count})`);
     }
-    const groups = [...new Set(ROWS.map((row) => row.group).filter(Boolean))].sort(names.compare);
+    const groups = GROUPS.filter(Boolean);
     if (groups.length) { option($("group"), "", "All groups"); groups.forEach((group) => option($("group"), group, group)); $("group").hidden = false; }
     for (const id of ["order", "show", "group"]) $(id).addEventListener("change", arrange);
     $("find").addEventListener("input", arrange);
     $("previous").addEventListener("click", () => show(open - 1));
     $("next").addEventListener("click", () => show(open + 1));
     $("back").addEventListener("click", () => $("viewer").close());
-    $("viewer").addEventListener("close", () => { const card = $("list").children[open]; if (card) { card.scrollIntoView({ block: "nearest" }); card.focus(); } });
+    $("viewer").addEventListener("close", closed);
+    addEventListener("hashchange", arrive);
     const stage = $("stage");
     stage.addEventListener("wheel", (event) => { event.preventDefault(); zoom(event.deltaY < 0 ? 1.2 : 1 / 1.2, event.clientX, event.clientY); }, { passive: false });
     $("picture").addEventListener("pointerdown", down);
     $("picture").addEventListener("pointermove", move);
     for (const name of ["pointerup", "pointercancel"]) window.addEventListener(name, up);
-    $("picture").addEventListener("pointerleave", () => { $("tip").hidden = true; });
+    $("picture").addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") untell(); }); // a finger leaves with each tap
     document.querySelectorAll("#zoom button").forEach((button) => button.addEventListener("click", () => zoom(Number(button.dataset.zoom))));
     window.addEventListener("keydown", key);
     window.addEventListener("resize", () => {
-      diameterBars($("diameters"), listed);
-      countBars($("counts"), listed);
-      if (current && $("viewer").open) fit();
+      draw();
+      if (current && $("viewer").open) fit(true);
     });
     theme(theme());
     $("theme").addEventListener("click", () => {
@@ -376,6 +395,7 @@ const flowseg = (() => {
     });
     wheel();
     arrange();
+    arrive();
   }
 
   addEventListener("DOMContentLoaded", begin);

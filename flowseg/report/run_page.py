@@ -1,7 +1,7 @@
 """The page of a run over a folder: what ran, how long, and every image, those that failed too."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from flowseg.options import SegmentOptions
@@ -43,7 +43,8 @@ def _duration(seconds: float) -> str:
 
 
 def _row(line: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": line["name"], "status": line["status"]}
+    folder = PurePosixPath(line["name"]).parent.as_posix()
+    row: dict[str, Any] = {"name": line["name"], "status": line["status"], "group": "" if folder == "." else folder}
     if line["status"] == "failed" or path is None:
         return row | {"error": line.get("error", "")}
     with path.open("rb") as file:

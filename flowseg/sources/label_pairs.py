@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from flowseg.errors import InputError
-from flowseg.sources import label_images
-from flowseg.sources._gather import Gathered, files_in, folder_named, told, told_shape
+from flowseg.errors import FlowsegError, InputError
+from flowseg.sources import _run, label_images
+from flowseg.sources._gather import Gathered, files_in, folder_named, shape_of, told, told_shape
 from flowseg.sources._search import EXTENSIONS, is_output
 from flowseg.sources._side_table import columns_beside
 from flowseg.sources.collection import Collection, Item
@@ -41,7 +41,9 @@ def recognised(path: Path) -> str:
 
 
 def read(path: Path, *, masks: Path | None = None, suffix: str | None = None, images: Path | None = None) -> Collection:
-    """List the pairs of a folder; label images without any image, as results are, become items without image.
+    """List the pairs of a folder; label images without any image become items without image.
+
+    Results of a run have the images that it segmented, where those are still there.
 
     Parameters
     ----------
@@ -103,6 +105,11 @@ def likely_suffix(folder: Path) -> tuple[str, str] | None:
     return f"{first} and {first}{ending}", ending
 
 
+def has_images(folder: Path) -> bool:
+    """Tell whether images that are neither label images nor what runs write lie in a folder."""
+    return bool(split(files_in(folder))[0])
+
+
 def _beside(folder: Path, suffix: str | None) -> Collection:
     """Pair the files of one folder by the ends of their names."""
     files = files_in(folder)
@@ -114,7 +121,7 @@ def _beside(folder: Path, suffix: str | None) -> Collection:
             f"{folder} has no label images: looked for names that end in {_wanted(suffix)}, and for folders "
             f"{IMAGE_FOLDERS[0]} and {MASK_FOLDERS[0]}; say where they are with --masks or --mask-suffix"
         )
-    return _matched(folder, images, labels, {})
+    return _matched(folder, images, labels, {}, {} if images else _run.images_of(folder))
 
 
 def _apart(root: Path, images: Path, masks: Path, suffix: str | None) -> Collection:
@@ -184,9 +191,13 @@ def _named_after(files: list[Path], known: set[str], suffix: str | None) -> list
 
 
 def _matched(
-    root: Path, images: list[Path], labels: list[LabelFile], columns: Mapping[str, dict[str, str]]
+    root: Path,
+    images: list[Path],
+    labels: list[LabelFile],
+    columns: Mapping[str, dict[str, str]],
+    spare: Mapping[str, Path] | None = None,
 ) -> Collection:
-    """Put images and label images together by name."""
+    """Put images and label images together by name; ``spare`` has images for those that find none."""
     gathered = Gathered()
     free = _by_key(images)
     used: set[Path] = set()
@@ -204,10 +215,19 @@ def _matched(
         elif images and not found:
             gathered.problems.append(f"{paths[0].name} has no image {name}")
         else:
-            _add(gathered, name, found[0] if found else None, paths[0], columns.get(name, {}))
+            image = found[0] if found else _fitting((spare or {}).get(name), paths[0])
+            _add(gathered, name, image, paths[0], columns.get(name, {}))
     end = labels[0].path.stem.removeprefix(labels[0].name)
     gathered.problems += [f"{path.name} has no masks {path.stem}{end}" for path in images if path not in used]
     return gathered.collection(root, "pairs")
+
+
+def _fitting(image: Path | None, labels: Path) -> Path | None:
+    """Return an image where it can be read and is of the shape of a label image; it may have changed since."""
+    try:
+        return image if image is not None and shape_of(image) == shape_of(labels) else None
+    except (FlowsegError, OSError):
+        return None
 
 
 def _by_key(images: list[Path]) -> dict[str, list[Path]]:

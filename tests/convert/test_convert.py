@@ -165,13 +165,32 @@ def test_cellpose_outlines_and_overlays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "to"),
-    [("x.csv", "kaggle"), ("x.json", "coco"), ("x.geojson", "geojson"), ("X.ZIP", "rois"), ("x.tif", "labels")],
+    [
+        ("x.csv", "kaggle"),
+        ("x.json", "coco"),
+        ("x.geojson", "geojson"),
+        ("X.ZIP", "rois"),
+        ("x.tif", "labels"),
+        ("x.tiff", "labels"),
+    ],
 )
 def test_the_name_says_the_format(tmp_path: Path, name: str, to: str) -> None:
     conversion = Conversion(tmp_path / name)
     assert conversion.to == to
     convert(collection([item("a", np.ones((1, 2, 2)))]), conversion)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("out", ["x.jpg", "X.JPEG", "folder"])
+def test_overlays_are_jpeg_too(tmp_path: Path, out: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (9, 9), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    to = "" if "." in out else "overlay-jpeg"
+    mask = np.zeros((1, 9, 9))
+    mask[0, 2:7, 2:7] = 1
+    convert(collection([item("a", mask, tmp_path / "a.png")]), Conversion(tmp_path / out, to))
+    with Image.open(tmp_path / out if "." in out else tmp_path / out / "a_overlay.jpg") as picture:
+        assert (picture.format, picture.size) == ("JPEG", (9, 9))
 
 
 @pytest.mark.parametrize(
@@ -182,6 +201,12 @@ def test_the_name_says_the_format(tmp_path: Path, name: str, to: str) -> None:
         ({"out": Path("out.csv"), "order": "z"}, "wanted row or column"),
         ({"out": Path("out.json"), "form": "points"}, "wanted rle or polygons"),
         ({"out": Path("out.json"), "copy_images": True}, "is one file"),
+        ({"out": Path("x.json"), "to": "kaggle"}, "ends in .json, as coco does; --to kaggle makes .csv"),
+        (
+            {"out": Path("x.jpg"), "to": "overlay"},
+            "ends in .jpg, as overlay-jpeg does; --to overlay makes a folder or .png",
+        ),
+        ({"out": Path("x.png"), "to": "masks"}, "ends in .png, as overlay does; --to masks makes a folder"),
     ],
 )
 def test_what_cannot_be_made_is_refused(settings: dict[str, object], message: str) -> None:
@@ -210,14 +235,20 @@ def test_nothing_there_is_replaced_unasked_and_nothing_read_ever(tmp_path: Path)
         convert(collection([item("a", np.ones((1, 2, 2)))], root), Conversion(root, overwrite=True))
     with pytest.raises(InputError, match="would be replaced while it is read"):
         convert(given, Conversion(tmp_path / "images", "labels", copy_images=True, overwrite=True))
+    (tmp_path / "plain").touch()
     with pytest.raises(InputError, match="is a file; wanted a folder"):
-        convert(given, Conversion(root, "labels"))
+        convert(given, Conversion(tmp_path / "plain", "labels"))
 
 
 @pytest.mark.parametrize("name", ["../a", "/a", "x/../../a", ""])
 def test_a_name_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="stays in the folder"):
         convert(collection([item(name, np.ones((1, 2, 2)))]), Conversion(tmp_path, "labels"))
+
+
+def test_a_name_that_is_not_unicode_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not in UTF-8: rename"):
+        convert(collection([item("latin\udcff", np.ones((1, 2, 2)))]), Conversion(tmp_path, "geojson"))
 
 
 def test_what_needs_an_image_says_so(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_the_file_opens_by_name_and_is_the_same_each_time(tmp_path: Path) -> Non
     data = roi_zip.encode(*from_labels([[1, 2, 0], [0, 2, 70_000]]))
     path = tmp_path / "a_rois.zip"
     path.write_bytes(data)
-    assert [roi.name for roi in roiread(path)] == ["0001", "0002", "70000"]
+    assert [roi.name for roi in roiread(path)] == ["00001", "00002", "70000"]
     assert data == roi_zip.encode(*from_labels([[1, 2, 0], [0, 2, 70_000]]))
 
 

@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import shutil
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -56,7 +59,15 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_names(results: Path) -> None:
     assert list(stems(results)) == ["b", "x/a.png", "x/a.tif"]
     for name in stems(results):
-        for ending in ("_flows.npz", "_rois.zip", ".geojson", "_seg.npy", "_cp_outlines.txt", "_overlay.png"):
+        for ending in (
+            "_flows.npz",
+            "_rois.zip",
+            ".geojson",
+            "_seg.npy",
+            "_cp_outlines.txt",
+            "_overlay.png",
+            "_overlay.jpg",
+        ):
             assert (results / f"{name}{ending}").is_file()
 
 
@@ -71,6 +82,21 @@ def test_coco_holds_all_images(results: Path) -> None:
         for one in found:
             assert (coco.annToMask(one) == (labels == one["label"])).all()
             assert one["score"] == pytest.approx(1 / (1 + np.exp(-5)), rel=1e-5)
+
+
+def test_coco_as_polygons(results: Path, tmp_path: Path) -> None:
+    for out in ("again", "run"):
+        if out == "run":
+            go(tmp_path / "in", tmp_path / out, save=("labels", "coco"), coco_form="polygons")
+        else:
+            from_flows.remake(sorted(results.rglob("*_flows.npz")), tmp_path / out, ("coco",), coco_form="polygons")
+        coco = COCO(str(tmp_path / out / "annotations.json"))
+        assert {type(one["segmentation"]) for one in coco.anns.values()} == {list}
+        image = next(key for key, image in coco.imgs.items() if image["file_name"] == "x/a.tif")
+        for one in coco.loadAnns(coco.getAnnIds(imgIds=image)):
+            assert (coco.annToMask(one) == (stems(results)["x/a.tif"] == one["label"])).all()
+    with pytest.raises(OptionError, match="wanted rle or polygons"):
+        Job(tmp_path, coco_form="points")  # type: ignore[arg-type]
 
 
 def test_rois_and_geojson_are_the_labels(results: Path) -> None:
@@ -142,9 +168,15 @@ def test_unknown_kinds_are_refused() -> None:
 
 
 def test_help_names_every_kind() -> None:
-    for command, kinds in (("segment", SAVES), ("masks", from_flows.SAVES)):
-        text = " ".join(CliRunner().invoke(cli.main, [command, "--help"]).output.split()).replace(", ", ",")
-        assert f"Some of {','.join(kinds)}." in text.replace(" ", "").replace("Someof", "Some of ")
+    text = " ".join(CliRunner().invoke(cli.main, ["masks", "--help"]).output.split())
+    assert f"Some of {','.join(from_flows.SAVES)}." in text.replace(" ", "").replace("Someof", "Some of ")
+    listed = (
+        CliRunner().invoke(cli.main, ["segment", "--help"]).output.split("What --save makes:")[1].split("Options:")[0]
+    )
+    named = {
+        word for line in listed.splitlines() for part in line.split(";") for word in part.split(":")[0].split()[:1]
+    }
+    assert set(SAVES) <= named
 
 
 def test_results_from_flows_are_those_of_the_run(results: Path, tmp_path: Path) -> None:
@@ -178,3 +210,15 @@ def test_flows_are_not_made_over_into_the_folder_of_their_run(results: Path) -> 
 def test_what_needs_the_image_is_not_made_from_flows(tmp_path: Path, kind: str) -> None:
     with pytest.raises(OptionError, match=f"save is {kind}; wanted some of labels"):
         from_flows.remake([], tmp_path, (kind,))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep names in Unicode")
+def test_a_name_that_is_not_unicode_fails_alone(tmp_path: Path) -> None:
+    good = save(tmp_path / "good.tif", 2)
+    bad = tmp_path / os.fsdecode(b"latin\xff.tif")
+    shutil.copy(good, bad)
+    summary = run(FakeModel(), [bad, good], Job(tmp_path / "out", SAVES), OPTIONS)  # type: ignore[arg-type]
+    assert summary.problem is None
+    assert [line["status"] for line in summary.lines] == ["failed", "done"]
+    assert "not in UTF-8: rename" in summary.lines[0]["error"]
+    assert "latin" in (tmp_path / "out/report.html").read_text()

@@ -126,6 +126,91 @@ def test_keys_walk_through_images_and_zoom(opened: Any) -> None:
     assert not opened.locator("#viewer").is_visible()
 
 
+def test_histograms_are_by_group(opened: Any) -> None:
+    said = opened.locator("#groups li").all_text_contents()
+    count = int(solid_cells(120, 20, seed=0).max())
+    assert said[0].startswith(f"without a group: {COUNT + 1} images, ")
+    assert said[1].startswith(f"a: 1 image, {count} cells, median ")
+    titles = opened.locator("#diameters title").all_text_contents()
+    assert sum(int(text.split(": ")[1]) for text in titles if text.startswith("a, ")) == count
+    opened.select_option("#group", "a")
+    assert not opened.locator("#groups").is_visible()
+    titles = opened.locator("#diameters title").all_text_contents()
+    assert sum(int(text.split(": ")[1]) for text in titles) == count
+
+
+def test_keys_walk_through_cells(opened: Any) -> None:
+    open_first(opened)
+
+    def label(key: str) -> int:
+        opened.keyboard.press(key)
+        return int(dict(line.split("\t") for line in opened.locator("#tip").inner_text().splitlines())["label"])
+
+    count = int(solid_cells(120, 20, seed=0).max())
+    assert [label(key) for key in ("n", "n", "Shift+N", "Shift+N", "n")] == [1, 2, 1, count, 1]
+    for _ in range(8):
+        opened.keyboard.press("+")
+    assert label("n") == 2
+    cell, stage = (opened.locator(each).bounding_box() for each in ("#cells path.here", "#stage"))
+    assert stage["x"] < cell["x"] + cell["width"] / 2 < stage["x"] + stage["width"]
+    assert stage["y"] < cell["y"] + cell["height"] / 2 < stage["y"] + stage["height"]
+
+
+def test_a_button_that_is_pressed_keeps_the_focus(opened: Any) -> None:
+    open_first(opened)
+    opened.locator("[data-layer=flows]").focus()
+    opened.keyboard.press("Space")
+    assert opened.locator("[data-layer=flows]").get_attribute("aria-pressed") == "true"
+    assert opened.evaluate("document.activeElement.dataset.layer") == "flows"
+
+
+def test_a_window_that_changes_shows_the_same_part(opened: Any) -> None:
+    open_first(opened)
+    for _ in range(3):
+        opened.keyboard.press("+")
+    x, y, w, h = map(float, opened.locator("#picture").get_attribute("viewBox").split())
+    opened.set_viewport_size({"width": 1200, "height": 700})
+    opened.wait_for_function(f"document.getElementById('picture').viewBox.baseVal.height < {h} - 1")
+    after = list(map(float, opened.locator("#picture").get_attribute("viewBox").split()))
+    assert after[2] == pytest.approx(w)
+    assert after[0] + after[2] / 2 == pytest.approx(x + w / 2)
+    assert after[1] + after[3] / 2 == pytest.approx(y + h / 2)
+
+
+def test_the_way_back_leads_to_the_list_and_links_to_an_image(opened: Any) -> None:
+    open_first(opened)
+    opened.keyboard.press("ArrowRight")
+    opened.wait_for_function("location.hash === '#image%201'")
+    opened.go_back()
+    opened.wait_for_function("!document.getElementById('viewer').open")
+    assert "#" not in opened.url
+    open_first(opened)
+    opened.keyboard.press("Escape")
+    opened.wait_for_function("location.hash === ''")
+    opened.goto(opened.url + "#image%201")
+    opened.reload()
+    opened.wait_for_selector("#cells path", state="attached")
+    assert opened.locator("#name").inner_text() == "image 1"
+    opened.locator("#back").click()
+    assert not opened.locator("#viewer").is_visible()
+
+
+def test_a_finger_asks_a_cell(browser: Any, report: Path) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    shown = context.new_page()
+    shown.goto(report.as_uri())
+    open_first(shown)
+    box = shown.locator("#cells path").nth(3).bounding_box()
+    shown.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert "area" in shown.locator("#tip").inner_text()
+    tip = shown.locator("#tip").bounding_box()
+    assert tip["x"] >= 0
+    assert tip["x"] + tip["width"] <= 390
+    shown.touchscreen.tap(box["x"], shown.locator("#stage").bounding_box()["y"] + 3)
+    assert not shown.locator("#tip").is_visible()
+    context.close()
+
+
 def test_dark_and_narrow(browser: Any, report: Path) -> None:
     shown = browser.new_page(viewport={"width": 380, "height": 700}, color_scheme="dark")
     shown.goto(report.as_uri())

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 
 from flowseg import checkpoint, cli
 from flowseg.options import Architecture, ModelConfig
+from flowseg.report import page
 from flowseg.synthetic import write_sartorius
 from tests.networks import scrambled
 from tests.shapes import solid_cells
@@ -24,7 +26,7 @@ def rows_of(page: Path) -> list[dict[str, Any]]:
     text = page.read_text()
     found = json.loads("[" + text[text.index("const ROWS = [") + 14 : text.index("\n];")] + "]")
     for row in found:
-        assert "view" not in row or (page.parent / row["view"]).is_file()
+        assert "view" not in row or (page.parent / unquote(row["view"])).is_file()
     return list(found)
 
 
@@ -32,6 +34,11 @@ def flowseg(*arguments: object, code: int = 0) -> str:
     done = CliRunner().invoke(cli.main, [str(each) for each in arguments])
     assert done.exit_code == code, done.output
     return done.output
+
+
+def shown_in(view: Path) -> dict[str, Any]:
+    text = view.read_text().split("\n", 1)[1]
+    return dict(json.loads(text.removeprefix("flowseg.view(").rstrip().removesuffix(");")))
 
 
 @pytest.fixture
@@ -79,9 +86,31 @@ def test_the_page_of_scores_begins_with_the_worst(tmp_path: Path) -> None:
     rows = rows_of(tmp_path / "s.html")
     assert [row["name"] for row in rows] == ["i2", "i1", "i0"]
     assert [row["score"] for row in rows] == [image["map"] for image in scores["images"]]
-    shown = json.loads((tmp_path / rows[0]["view"]).read_text().split("\n", 1)[1][13:].rstrip().removesuffix(");"))
+    shown = shown_in(tmp_path / rows[0]["view"])
     assert shown["truth"]["kinds"].count("missed") == scores["images"][0]["fn"][0] > 0
     assert len(shown["cells"]["kinds"]) == scores["images"][0]["predicted"]
+
+
+def test_the_page_of_scores_shows_images_and_flows_that_a_run_kept(model: Path, tmp_path: Path) -> None:
+    truth, images, out = tmp_path / "truth", tmp_path / "images", tmp_path / "out"
+    for folder in (truth, images):
+        folder.mkdir()
+    for name in ("a", "b", "c"):
+        Image.fromarray(np.random.default_rng(1).integers(0, 255, (40, 50), np.uint8)).save(images / f"{name}.png")
+        Image.fromarray(np.eye(40, 50, dtype=np.uint8)).save(truth / f"{name}.png")
+    command = ("segment", images, "-o", out, "--model", model, "--device", "cpu", "--save")
+    flowseg(*command, "labels,flows,coco,report")
+    (out / "b_flows.npz").unlink()
+    (images / "c.png").unlink()
+    flowseg("evaluate", out, truth, "--truth-format", "labels", "--report", out / "scores.html")
+    rows = {row["name"]: row for row in rows_of(out / "scores.html")}
+    layers = {name: set(shown_in(out / row["view"])["layers"]) for name, row in rows.items()}
+    assert layers == {"a": {"image", "flows", "probability"}, "b": {"image"}, "c": {"image", "flows", "probability"}}
+    assert [rows[name]["notes"] for name in "abc"] == [
+        [],
+        [],
+        ["where the image lies is not known: say so with --images"],
+    ]
 
 
 def test_the_page_of_a_data_set_shows_masks_and_crops(tmp_path: Path) -> None:
@@ -92,3 +121,53 @@ def test_the_page_of_a_data_set_shows_masks_and_crops(tmp_path: Path) -> None:
     assert {row["group"] for row in rows} == {"cort", "shsy5y", "astro"}
     shown = (tmp_path / rows[0]["view"]).read_text()
     assert "Crops as in training" in shown
+
+
+def test_the_page_of_a_data_set_says_what_looks_wrong_and_shows_masks_as_they_are(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in ("good", "bad"):
+        (data / name / "images").mkdir(parents=True)
+        (data / name / "masks").mkdir()
+        Image.fromarray(np.arange(900, dtype=np.uint8).reshape(30, 30)).save(data / name / f"images/{name}.png")
+    discs = np.zeros((3, 30, 30), np.uint8)
+    discs[0, 2:12, 2:12], discs[1, 8:20, 8:20], discs[2, 25, 25:28] = 255, 255, 255
+    for number, mask in enumerate(discs):
+        Image.fromarray(mask).save(data / f"bad/masks/{number}.png")
+    Image.fromarray(discs[0]).save(data / "good/masks/0.png")
+    (data / "torn").mkdir()
+    (data / "torn/images").mkdir()
+    (data / "torn/masks").mkdir()
+    (data / "torn/images/torn.png").write_bytes(b"not a picture")
+    flowseg("inspect", data, "--report", tmp_path / "data.html", code=1)
+    assert sorted(each.name for each in data.iterdir()) == ["bad", "good", "torn"]  # views are not put among data
+    bad, good = rows_of(tmp_path / "data.html")[:2]
+    assert good["notes"] == []
+    assert bad["notes"] == ["1 mask of fewer than 15 pixels"]
+    shown = shown_in(tmp_path / bad["view"])
+    table = [dict(zip(shown["columns"], row, strict=True)) for row in shown["rows"]]
+    assert [row["shared pixels"] for row in table] == [16, 16, 0]
+    assert [row["area"] for row in table] == [100, 144, 3]
+    assert "<li>" in (tmp_path / "data.html").read_text().split('id="problems">')[1].split("</ul>")[0]
+
+
+def test_a_page_that_is_written_again_leaves_no_views_of_the_old_one(tmp_path: Path) -> None:
+    folder = page.folder_of_views(tmp_path / "new/x.html")
+    assert folder == tmp_path / "new/x_files"
+    for name in ("00000.js", "00001.js", "mine.js"):
+        (folder / name).touch()
+    assert [each.name for each in page.folder_of_views(tmp_path / "new/x.html").iterdir()] == ["mine.js"]
+    assert page.folder_of_views(tmp_path / "page") != tmp_path / "page"
+
+
+def test_folders_are_groups_of_a_run(model: Path, tmp_path: Path) -> None:
+    for folder in ("plate #1", "b"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        Image.fromarray(np.eye(20, dtype=np.uint8) * 200).save(tmp_path / "in" / folder / "x?.png")
+    out = tmp_path / "out"
+    flowseg(
+        "segment", tmp_path / "in", "--recursive", "-o", out, "--model", model, "--save", "report", "--device", "cpu"
+    )
+    assert [(row["name"], row["group"]) for row in rows_of(out / "report.html")] == [
+        ("b/x?", "b"),
+        ("plate #1/x?", "plate #1"),
+    ]

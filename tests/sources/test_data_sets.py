@@ -1,6 +1,7 @@
 """Data sets of every kind: recognised, read lazily, and all that is wrong with them told at once."""
 
 import csv
+import json
 import pickle
 from pathlib import Path
 
@@ -74,6 +75,39 @@ def test_results_of_a_run_are_items_without_images(tmp_path: Path) -> None:
     data.require_sound()
     assert data[0].path is None
     assert same(by_name(data)["cell"], truth)
+
+
+def test_results_of_a_run_have_the_images_that_it_segmented(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    lines = []
+    for name in ("same", "gone", "resized"):
+        label_image(out / f"{name}_labels.tif")
+        lines.append(json.dumps({"name": name, "source": str(tmp_path / f"{name}.png")}))
+    pixels = picture(tmp_path / "same.png")
+    picture(tmp_path / "resized.png", (20, 31))
+    (out / "run.jsonl").write_text("\n".join([*lines, '{"cut sho']))
+    data = open_collection(out)
+    data.require_sound()
+    assert {item.name: item.path is not None for item in data} == {"gone": False, "resized": False, "same": True}
+    assert (data[2].sample()[0].pixels == pixels).all()
+
+
+def test_results_of_a_run_in_several_forms_are_one_data_set(tmp_path: Path) -> None:
+    truth = label_image(tmp_path / "cell_masks.tif")
+    (tmp_path / "annotations.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    (tmp_path / "cell_seg.npy").touch()
+    with pytest.raises(InputError, match="could be pairs or coco or cellpose: say which"):
+        open_collection(tmp_path)
+    (tmp_path / "run.jsonl").touch()
+    data = open_collection(tmp_path)
+    assert data.format == "pairs"
+    assert same(by_name(data)["cell"], truth)
+    (tmp_path / "run.jsonl").unlink()
+    (tmp_path / "cell_masks.tif").rename(tmp_path / "cell_labels.tif")  # as flowseg masks leaves them
+    assert open_collection(tmp_path).format == "pairs"
+    picture(tmp_path / "cell.png")  # its own folder of images: whose masks these are has to be said
+    with pytest.raises(InputError, match="could be pairs or coco or cellpose: say which"):
+        open_collection(tmp_path)
 
 
 def test_a_suffix_of_ones_own(tmp_path: Path) -> None:
