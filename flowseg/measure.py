@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import arrays, flows, labels
+from flowseg import arrays, flows, labels, notebook
 from flowseg.arrays import Floats, Labels
 from flowseg.kernels import regions
 
@@ -13,13 +13,20 @@ Column = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 _STRAIGHT, _DIAGONAL = (5, 7, 15, 17, 25, 27), (21, 33)
 
 
+class Table(dict[str, Column]):
+    """Columns of equal length by name, of which a notebook shows the first rows; ``pandas.DataFrame`` takes it."""
+
+    def _repr_html_(self) -> str:
+        return notebook.table({name: column.tolist() for name, column in self.items()})
+
+
 def measure(
     image: npt.ArrayLike,
     planes: npt.NDArray[np.generic] | None = None,
     cellprob: Floats | None = None,
     predicted: Floats | None = None,
     target: str = "diffusion",
-) -> dict[str, Column]:
+) -> Table:
     """Return a table with one row an instance, by ascending label.
 
     Parameters
@@ -37,10 +44,10 @@ def measure(
 
     Returns
     -------
-    dict
-        label, centroid_y, centroid_x, area, bbox_y0, bbox_x0, bbox_y1, bbox_x1 (half-open), diameter (of a disc of the
-        same area), perimeter and eccentricity (as scikit-image defines them), mean_intensity_0 ..., mean_probability
-        (0 to 1), flow_error. Lengths in pixels.
+    Table
+        A dictionary of columns: label, centroid_y, centroid_x, area, bbox_y0, bbox_x0, bbox_y1, bbox_x1 (half-open),
+        diameter (of a disc of the same area), perimeter and eccentricity (as scikit-image defines them),
+        mean_intensity_0 ..., mean_probability (0 to 1), flow_error. Lengths in pixels.
 
     Examples
     --------
@@ -60,20 +67,25 @@ def measure(
 
     ys, xs = (axis.astype(np.float64) for axis in np.nonzero(inside))
     centre_y, centre_x = total(ys) / area, total(xs) / area
-    table: dict[str, Column] = {
-        "label": values[there],
-        "centroid_y": centre_y,
-        "centroid_x": centre_x,
-        "area": counts[there],
-        **{f"bbox_{name}": boxes[there, place].astype(np.int64) for place, name in enumerate(("y0", "x0", "y1", "x1"))},
-        "diameter": 2 * np.sqrt(area / np.pi),
-        "perimeter": _perimeters(found, len(counts))[there],
-        "eccentricity": _eccentricities(
-            total(ys * ys) / area - centre_y**2,
-            total(xs * xs) / area - centre_x**2,
-            total(ys * xs) / area - centre_y * centre_x,
-        ),
-    }
+    table = Table(
+        {
+            "label": values[there],
+            "centroid_y": centre_y,
+            "centroid_x": centre_x,
+            "area": counts[there],
+            **{
+                f"bbox_{name}": boxes[there, place].astype(np.int64)
+                for place, name in enumerate(("y0", "x0", "y1", "x1"))
+            },
+            "diameter": 2 * np.sqrt(area / np.pi),
+            "perimeter": _perimeters(found, len(counts))[there],
+            "eccentricity": _eccentricities(
+                total(ys * ys) / area - centre_y**2,
+                total(xs * xs) / area - centre_x**2,
+                total(ys * xs) / area - centre_y * centre_x,
+            ),
+        }
+    )
     for number, plane in enumerate(planes if planes is not None else ()):
         table[f"mean_intensity_{number}"] = total(plane[inside]) / area
     if cellprob is not None:

@@ -1,4 +1,11 @@
-"""Arrays become pictures: outlines over images, flows in colours, the curves of a training."""
+"""Arrays become pictures: outlines over images, flows in colours, the curves of a training.
+
+`overview` and `training_curves` are figures of matplotlib, all else are arrays of colours (H, W, 3).
+
+>>> import flowseg
+>>> figure = flowseg.plots.overview(image, labels)                                    # doctest: +SKIP
+>>> shown = flowseg.plots.with_outlines(flowseg.plots.seen(planes), labels, (255, 0, 0))  # doctest: +SKIP
+"""
 
 import io
 import math
@@ -8,11 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from flowseg import arrays, images, normalize
 from flowseg import labels as label_images
-from flowseg import normalize
 from flowseg.arrays import Floats, Labels
+from flowseg.errors import OptionError
+from flowseg.images import Image
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
 Colours = npt.NDArray[np.uint8]
@@ -122,72 +133,174 @@ def label_colours(labels: Labels) -> Colours:
     return np.asarray(table[labels])
 
 
+PANELS = ("image", "outlines", "labels", "flows", "probability")
+"""What `overview` can draw."""
+
+
 def overview(
-    planes: npt.NDArray[Any] | None,
-    labels: Labels,
+    image: npt.ArrayLike | Image | None,
+    labels: npt.ArrayLike,
     flows: Floats | None = None,
     cellprob: Floats | None = None,
     *,
-    truth: Labels | None = None,
-    width: float = 14.0,
+    truth: npt.ArrayLike | None = None,
+    panels: str | Sequence[str] | None = None,
+    region: tuple[int, int, int, int] | None = None,
+    width: float | None = None,
 ) -> "Figure":
-    """Draw an image beside what was found in it.
+    """Draw an image beside what was found in it; a notebook shows the figure, ``savefig`` writes it.
 
     Parameters
     ----------
-    planes
-        (C, H, W); None: outlines are drawn on black.
+    image
+        (H, W), (H, W, 3), or an image that `flowseg.read_image` has read; None: outlines are drawn on black.
     labels
         (H, W), 0 is background.
     flows, cellprob
         (2, H, W) unit vectors and (H, W) logits, as predicted; None leaves their panels out.
     truth
         (H, W) true labels, whose outlines are drawn as well.
+    panels
+        Some of `PANELS`, in the order wanted: ``"outlines"``, ``("image", "flows")``; None: all there is.
+    region
+        Show this part alone: (y0, x0, y1, x1) in pixels.
     width
-        Of the figure in inches.
+        Of the figure in inches; None: by the number of panels.
 
     Examples
     --------
-    >>> figure = overview(np.zeros((1, 8, 8)), np.eye(8, dtype=np.int32))
+    >>> figure = overview(np.zeros((8, 8)), np.eye(8, dtype=np.int32))
     >>> [axis.get_title() for axis in figure.axes]
-    ['image', 'outlines (1)', 'labels']
+    ['image', '1 found', 'labels']
+    >>> figure.savefig("cells.png")  # doctest: +SKIP
     """
-    from matplotlib.figure import Figure
+    from flowseg import figures
 
-    picture = np.zeros((*labels.shape, 3), np.uint8) if planes is None else seen(planes)
-    outlined = with_outlines(picture, labels, FOUND)
-    if truth is not None:
-        outlined = with_outlines(outlined, truth, TRUTH)
-    panels = {"image": picture, f"outlines ({int(labels.max(initial=0))})": outlined, "labels": label_colours(labels)}
-    if flows is not None:
-        panels["flows"] = flow_colours(flows)
-    if cellprob is not None:
-        panels["probability"] = (255 / (1 + np.exp(-np.clip(cellprob, -30, 30)))).astype(np.uint8)
-    height = width / len(panels) * labels.shape[0] / max(labels.shape[1], 1)
-    figure = Figure(figsize=(width, min(max(height, 1.0), 12.0) + 0.4), layout="constrained")
-    for axis, (title, panel) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-        if panel.size:
-            axis.imshow(panel, cmap="grey", vmin=0, vmax=255, interpolation="nearest")
-        axis.set_title(title)
+    found = arrays.as_labels(labels).image
+    pictures = _pictures(image, found, flows, cellprob)
+    chosen = _chosen_panels(panels, pictures)
+    y0, x0, y1, x1 = region or (0, 0, *found.shape)
+    across = width or min(14.0, 4.6 * len(chosen))
+    tall = across / len(chosen) * (y1 - y0) / max(x1 - x0, 1)
+    figure = figures.new(across, min(max(tall, 1.0), 12.0) + (0.35 if truth is None else 0.65))
+    for axis, name in zip(figure.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
+        if pictures[name].size:
+            axis.imshow(pictures[name], cmap="gray", vmin=0, vmax=255)
+        if name == "outlines":
+            _draw_outlines(axis, found, truth)
+        if name == "flows":
+            _draw_wheel(axis)
+        axis.set_title(f"{_count(found)} found" if name == "outlines" else name)
+        axis.set(xlim=(x0 - 0.5, max(x1, x0 + 1) - 0.5), ylim=(max(y1, y0 + 1) - 0.5, y0 - 0.5))
         axis.set_axis_off()
     return figure
 
 
+def _pictures(
+    image: npt.ArrayLike | Image | None, labels: Labels, flows: Floats | None, cellprob: Floats | None
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the pictures that can be drawn, by name of their panel."""
+    if image is None:
+        picture = np.zeros((*labels.shape, 3), np.uint8)
+    else:
+        given = image if isinstance(image, Image) else images.from_array(image)
+        arrays.check_same_shape(given.shape, labels.shape, "the image and the labels")
+        picture = seen(given.pixels)
+    drawn = {"image": picture, "outlines": picture, "labels": label_colours(labels)}
+    if flows is not None:
+        drawn["flows"] = flow_colours(flows)
+    if cellprob is not None:
+        drawn["probability"] = (255 / (1 + np.exp(-np.clip(cellprob, -30, 30)))).astype(np.uint8)
+    return drawn
+
+
+def _chosen_panels(panels: str | Sequence[str] | None, there: Mapping[str, Any]) -> list[str]:
+    if panels is None:
+        return list(there)
+    chosen = [panels] if isinstance(panels, str) else list(panels)
+    wrong = [name for name in chosen if name not in there]
+    if wrong or not chosen:
+        raise OptionError(f"panels is {panels!r}; wanted some of {', '.join(there)}")
+    return chosen
+
+
+def _count(labels: Labels) -> int:
+    return len(np.unique(labels[labels > 0]))
+
+
+def _draw_outlines(axis: "Axes", found: Labels, truth: npt.ArrayLike | None) -> None:
+    """Draw outlines as lines, which stay readable at any size of the picture."""
+    lines = {"found": (found, FOUND, "-")}
+    if truth is not None:
+        true = arrays.as_labels(truth).image
+        arrays.check_same_shape(true.shape, found.shape, "the truth and the labels")
+        lines = {"true": (true, TRUTH, "-"), "found": (found, FOUND, "--")}
+    for name, (labels, colour, style) in lines.items():
+        outlines = label_images.outlines(labels, all_pieces=True)
+        rings = [np.concatenate([one.points, one.points[:1]])[:, ::-1] for one in outlines]
+        shade = tuple(part / 255 for part in colour)
+        axis.add_collection(_lines(rings, shade, style), autolim=False)
+        axis.plot([], [], color=shade, linestyle=style, label=name)
+    if truth is not None:
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False)
+
+
+def _lines(rings: list[npt.NDArray[np.int32]], colour: tuple[float, ...], style: str) -> "LineCollection":
+    from matplotlib.collections import LineCollection
+
+    return LineCollection(rings, colors=[colour], linestyles=style, linewidths=1.0)
+
+
+def _draw_wheel(axis: "Axes", side: int = 65) -> None:
+    """Draw, in a corner, which colour is which direction."""
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    length = np.hypot(y, x)
+    disc = np.dstack([flow_colours(np.stack([y, x]) / np.maximum(length, 1e-6)), 255 * (length <= 1)])
+    corner = axis.inset_axes((0.83, 0.02, 0.15, 0.15))
+    corner.imshow(disc.astype(np.uint8))
+    corner.set_axis_off()
+
+
+def outlined_thumbnail(picture: Colours, labels: Labels, longest: int) -> Colours:
+    """Return a small picture with outlines one pixel wide, however much smaller it became.
+
+    Examples
+    --------
+    >>> outlined_thumbnail(np.zeros((90, 60, 3), np.uint8), np.ones((90, 60), np.int32), 30).shape
+    (30, 20, 3)
+    """
+    small = thumbnail(picture, longest)
+    rows, columns = (
+        np.minimum((np.arange(new) + 0.5) * old / new, old - 1).astype(np.intp)
+        for old, new in zip(labels.shape, small.shape[:2], strict=True)
+    )
+    return with_outlines(small, labels[np.ix_(rows, columns)], FOUND)
+
+
 def thumbnail(picture: Colours, longest: int) -> Colours:
     """Return a picture whose longer side has at most so many pixels."""
-    from PIL import Image
+    from PIL import Image as PillowImage
 
-    image = Image.fromarray(picture)
-    image.thumbnail((longest, longest), Image.Resampling.BOX)
+    image = PillowImage.fromarray(picture)
+    image.thumbnail((longest, longest), PillowImage.Resampling.BOX)
     return np.asarray(image)
 
 
 def png(picture: Colours) -> bytes:
-    """Return a picture (H, W, 3) as a PNG file."""
-    from PIL import Image
+    """Return a picture (H, W, 3) as a PNG file, exact."""
+    return _encoded(picture, "PNG")
+
+
+def jpeg(picture: Colours) -> bytes:
+    """Return a picture (H, W, 3) as a JPEG file, which is smaller."""
+    return _encoded(picture, "JPEG", quality=88, subsampling=0)
+
+
+def _encoded(picture: Colours, kind: str, **settings: int) -> bytes:
+    from PIL import Image as PillowImage
 
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    PillowImage.fromarray(picture).save(buffer, kind, **settings)
     return buffer.getvalue()
 
 
@@ -197,13 +310,19 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> "Figure":
     Parameters
     ----------
     history
-        The rows of ``history.csv``, as mappings.
-    """
-    from matplotlib.figure import Figure
+        The rows of ``history.csv``, as mappings; numbers may be text, as `csv.DictReader` gives them.
 
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    Examples
+    --------
+    >>> rows = [{"crops": 8, "train_loss": 2.0, "validation_loss": 2.1, "ap50": 0.2, "map": 0.1, "lr": 1e-3}]
+    >>> [axis.get_title() for axis in training_curves(rows).axes]
+    ['loss', 'masks of the validation part', 'learning rate']
+    """
+    from flowseg import figures
+
+    figure = figures.new(10, 3)
     axes = figure.subplots(1, 3)
-    crops = [row["crops"] for row in history]
+    crops = [float(row["crops"]) for row in history]
     panels = (
         (("train_loss", "training"), ("validation_loss", "validation")),
         (("ap50", "AP at IoU 0.5"), ("map", "mean AP 0.5 to 0.9")),
@@ -211,19 +330,21 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> "Figure":
     )
     for axis, lines, title in zip(axes, panels, ("loss", "masks of the validation part", "learning rate"), strict=True):
         for column, name in lines:
-            values = [row[column] for row in history]
+            values = [float(row[column]) for row in history]
             if not all(math.isnan(value) for value in values):
                 axis.plot(crops, values, label=name, marker=".")
         axis.set_title(title)
         axis.set_xlabel("crops")
         axis.grid(alpha=0.3)
-        if axis.lines:
+        if len(axis.lines) > 1:
             axis.legend()
+        if not axis.lines:
+            axis.text(0.5, 0.5, "no validation images", ha="center", va="center", transform=axis.transAxes)
     return figure
 
 
 def figure_png(figure: "Figure") -> bytes:
     """Return a figure as a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
+    from flowseg import figures
+
+    return figures.png(figure, dpi=120)

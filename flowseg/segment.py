@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from flowseg import (
-    arrays,
     channels,
     checkpoint,
     dynamics,
@@ -85,18 +84,36 @@ class Segmentation:
     planes: npt.NDArray[Any] | None = field(default=None, repr=False)
     target: str = "diffusion"
 
-    def plot(self, truth: npt.ArrayLike | None = None, width: float = 14.0) -> "Figure":
+    def plot(
+        self,
+        panels: str | Sequence[str] | None = None,
+        *,
+        truth: npt.ArrayLike | None = None,
+        region: tuple[int, int, int, int] | None = None,
+        width: float | None = None,
+    ) -> "Figure":
         """Draw the image, outlines, labels, flows and probability side by side (matplotlib).
 
         Parameters
         ----------
+        panels
+            Some of them: ``"outlines"``, ``("image", "flows")``; None: all five.
         truth
             (H, W) true labels, to be outlined as well.
+        region
+            Show this part alone: (y0, x0, y1, x1) in pixels.
         width
-            Of the figure in inches.
+            Of the figure in inches; None: by the number of panels.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            A notebook shows it; ``seg.plot().savefig("cells.png")`` keeps it.
         """
-        true = None if truth is None else arrays.as_labels(truth).image
-        return plots.overview(self.planes, self.labels, self.flows, self.cellprob, truth=true, width=width)
+        image = None if self.planes is None else Image(self.planes)
+        return plots.overview(
+            image, self.labels, self.flows, self.cellprob, truth=truth, panels=panels, region=region, width=width
+        )
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the outlines, small, and what there is to know."""
@@ -113,18 +130,23 @@ class Segmentation:
             "channels": self.channels,
             "left out": ", ".join(f"{count} {what}" for what, count in removed.items() if count) or "nothing",
         }
-        black = np.zeros((height, width, 3), np.uint8)
-        seen = black if self.planes is None else plots.seen(self.planes)
-        outlined = plots.with_outlines(seen, self.labels, plots.FOUND)
-        shown = [notebook.picture(plots.png(plots.thumbnail(outlined, 480)), "outlines")] if height * width else []
-        return notebook.card("Segmentation", facts, shown, self.notes)
+        pictures = []
+        if height * width:
+            black = np.zeros((height, width, 3), np.uint8)
+            seen = black if self.planes is None else plots.seen(self.planes)
+            outlined = plots.outlined_thumbnail(seen, self.labels, 480)
+            pictures = [notebook.picture(plots.jpeg(outlined), "outlines", "jpeg")]
+        return notebook.card("Segmentation", facts, pictures, self.notes)
 
     def to_rle(self, order: rle.Order = "row", start: int = 1) -> dict[int, str]:
         """Return each instance as a Kaggle string: {label: text}; see `flowseg.rle.encode_labels`."""
         return rle.encode_labels(self.labels, order, start)
 
-    def to_table(self) -> dict[str, measure.Column]:
-        """Return measurements, one row an instance: {column: values}; see `flowseg.measure.measure`."""
+    def to_table(self) -> measure.Table:
+        """Return measurements, one row an instance: {column: values}; see `flowseg.measure.measure`.
+
+        A notebook shows the first rows; ``pandas.DataFrame(seg.to_table())`` goes on from there.
+        """
         return measure.measure(self.labels, self.planes, self.cellprob, self.flows, self.target)
 
 

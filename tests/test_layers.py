@@ -23,7 +23,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "threads": ({"errors"}, set()),
     "files": (set(), set()),
     "pickles": ({"errors"}, set()),
-    "measure": ({"kernels", "labels", "flows"}, set()),
+    "measure": ({"kernels", "labels", "flows", "notebook"}, set()),
     "kernels": (set(), {"numba"}),
     "instances": ({"kernels"}, set()),
     "images": ({"kernels"}, set()),
@@ -68,15 +68,17 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "inspection": ({"sources", "instances", "kernels"}, set()),
     "contact_sheet": ({"sources", "instances", "boundaries", "plots"}, {"PIL"}),
     "evaluate": (
-        {"sources", "instances", "metrics", "overlaps", "plots", "labels", "images", "report", "exports"},
+        {"sources", "instances", "metrics", "overlaps", "plots", "labels", "images", "report", "exports"}
+        | {"notebook"},
         {"PIL"},
     ),
     "folder": (
-        {"segment", "exports", "sources", "rle", "images", "dynamics", "instances", "measure", "report"},
+        {"segment", "exports", "sources", "rle", "images", "dynamics", "instances", "measure", "report"} | {"notebook"},
         set(),
     ),
     "big": ({"segment", "tiles"}, {"dask"}),
-    "plots": ({"labels", "normalize"}, {"matplotlib", "PIL"}),
+    "plots": ({"labels", "normalize", "images", "figures"}, {"matplotlib", "PIL"}),
+    "figures": (set(), {"matplotlib"}),
     "notebook": (set(), set()),
     "report": (
         {"boundaries", "instances", "plots", "sources", "dataset", "augment", "channels", "inspection"},

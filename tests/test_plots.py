@@ -1,12 +1,17 @@
 """Pictures show what they are given, of any type and shape."""
 
+import csv
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.axes import Axes
 from matplotlib.colors import rgb_to_hsv
 
 from flowseg import plots
+from flowseg.errors import InputError, OptionError
+from flowseg.labels import outline_mask
 from tests.shapes import solid_cells
 
 
@@ -44,17 +49,65 @@ def test_neighbouring_labels_have_colours_of_their_own() -> None:
     assert np.abs(np.diff(colours[1:], axis=0)).sum(axis=1).min() > 100
 
 
-@pytest.mark.parametrize("shape", [(0, 0), (1, 1), (40, 3), (3, 40)])
+@pytest.mark.parametrize("shape", [(1, 1), (40, 3), (3, 40)])
 def test_an_overview_of_any_shape(shape: tuple[int, int]) -> None:
     labels = np.ones(shape, np.int32)
-    figure = plots.overview(np.zeros((2, *shape)) if min(shape) else None, labels, np.zeros((2, *shape), np.float32))
+    figure = plots.overview(np.zeros(shape), labels, np.zeros((2, *shape), np.float32))
     assert len(figure.axes) == 4
+    assert plots.figure_png(figure).startswith(b"\x89PNG")
+
+
+def test_an_overview_without_pixels() -> None:
+    figure = plots.overview(None, np.zeros((0, 0), np.int32))
+    assert [axis.get_title() for axis in figure.axes] == ["image", "0 found", "labels"]
+    assert plots.figure_png(figure).startswith(b"\x89PNG")
+
+
+def drawn_in(axis: Axes) -> dict[tuple[int, ...], list[set[tuple[int, int]]]]:
+    """Return the points (y, x) of the lines drawn, by colour."""
+    lines = {}
+    for part in axis.collections:
+        colour = tuple(round(255 * value) for value in part.get_colors()[0][:3])
+        lines[colour] = [{(int(y), int(x)) for x, y in path.vertices} for path in part.get_paths()]
+    return lines
 
 
 def test_outlines_and_truth_are_drawn() -> None:
     labels = solid_cells(60, 16, seed=1)
-    figure = plots.overview(np.zeros((1, 60, 60)), labels, truth=np.roll(labels, 20, axis=0))
-    drawn = figure.axes[1].images[0].get_array()
-    colours = {tuple(colour) for colour in np.asarray(drawn).reshape(-1, 3).tolist()}
-    assert colours == {(0, 0, 0), plots.FOUND, plots.TRUTH}
-    assert plots.figure_png(figure).startswith(b"\x89PNG")
+    truth = np.roll(labels, 20, axis=0)
+    figure = plots.overview(np.zeros((60, 60)), labels, truth=truth, panels="outlines")
+    (axis,) = figure.axes
+    lines = drawn_in(axis)
+    for colour, image in ((plots.FOUND, labels), (plots.TRUTH, truth)):
+        assert set().union(*lines[colour]) == set(zip(*map(list, np.nonzero(outline_mask(image))), strict=True))
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["true", "found"]
+
+
+def test_panels_and_a_region_are_chosen() -> None:
+    labels = solid_cells(60, 16, seed=1)
+    figure = plots.overview(labels, labels, panels=("labels", "image"), region=(10, 20, 40, 60))
+    assert [axis.get_title() for axis in figure.axes] == ["labels", "image"]
+    assert figure.axes[0].get_xlim() == (19.5, 59.5)
+    assert figure.axes[0].get_ylim() == (39.5, 9.5)
+    with pytest.raises(OptionError, match=r"panels is 'flows'; wanted some of image, outlines, labels"):
+        plots.overview(None, labels, panels="flows")
+    with pytest.raises(OptionError, match="panels is"):
+        plots.overview(None, labels, panels=[])
+    with pytest.raises(InputError, match="shape"):
+        plots.overview(np.zeros((60, 61)), labels)
+    with pytest.raises(InputError, match="shape"):
+        plots.overview(None, labels, truth=labels[1:])
+
+
+def test_outlines_of_a_thumbnail_are_seen() -> None:
+    labels = np.kron([[1, 0], [0, 2]], np.ones((400, 400), np.int32)).astype(np.int32)
+    small = plots.outlined_thumbnail(np.zeros((800, 800, 3), np.uint8), labels, 80)
+    assert small.shape == (80, 80, 3)
+    assert (small == plots.FOUND).all(axis=2).sum() == 2 * (4 * 40 - 4)
+
+
+def test_curves_of_a_file_and_without_validation() -> None:
+    text = "crops,train_loss,validation_loss,ap50,map,lr\n8,2.0,nan,nan,nan,0.001\n16,1.5,nan,nan,nan,0.0005\n"
+    figure = plots.training_curves(list(csv.DictReader(text.splitlines())))
+    assert figure.axes[0].lines[0].get_ydata().tolist() == [2.0, 1.5]
+    assert figure.axes[1].texts[0].get_text() == "no validation images"

@@ -10,13 +10,20 @@ import flowseg
 PROMISED = {
     "FlowsegError",
     "__version__",
+    "compare",
     "flows_to_masks",
     "labels",
     "load_model",
     "masks_to_flows",
     "metrics",
+    "open_data",
+    "plots",
+    "read_image",
+    "read_labels",
     "rle",
+    "segment_folder",
     "train",
+    "tune",
 }
 
 

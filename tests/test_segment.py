@@ -197,7 +197,7 @@ def test_a_notebook_shows_what_was_found() -> None:
     found = oracle().segment(picture(cells), diameter=30)
     text = found._repr_html_()
     assert f">instances</div>{found.labels.max()}<" in text
-    assert text.count("data:image/png") == 1
+    assert text.count("data:image/jpeg") == 1
     assert "<script" not in text
     assert [axis.get_title() for axis in found.plot(truth=cells).axes][2:] == ["labels", "flows", "probability"]
     nothing = oracle().segment(np.zeros((5, 7)), diameter=30)

@@ -10,6 +10,7 @@ from flowseg import arrays, metrics, overlaps, threads
 from flowseg.errors import InputError, OptionError
 from flowseg.evaluate import coco
 from flowseg.evaluate.errors import find_errors
+from flowseg.evaluate.given import Side, opened
 from flowseg.evaluate.records import CocoScore, ImageScore, Scores
 from flowseg.evaluate.summary import summarise
 from flowseg.instances import Instances, Overlap
@@ -19,8 +20,8 @@ _MOST_TOLD = 20
 
 
 def compare(
-    predictions: Collection,
-    truths: Collection,
+    predictions: Side,
+    truths: Side,
     *,
     group_by: str | None = None,
     missing: str = "error",
@@ -34,7 +35,8 @@ def compare(
     Parameters
     ----------
     predictions, truths
-        True instances may overlap one another; classes are not looked at.
+        Data sets, their paths, or label images by name: ``{"a": labels}``, of a prediction also what ``segment``
+        returned. True instances may overlap one another; classes are not looked at.
     group_by
         A column of the truth.
     missing
@@ -56,16 +58,11 @@ def compare(
 
     Examples
     --------
-    >>> from functools import partial
-    >>> from pathlib import Path
-    >>> from flowseg.sources.collection import Collection, Item
-    >>> def one(labels):
-    ...     return Collection(Path("here"), "none", (Item("a", None, partial(Instances.from_labels, labels)),))
-    >>> scores = compare(one([[1, 1, 1, 0, 2, 2]]), one([[1, 1, 1, 0, 0, 2]]))
+    >>> scores = compare({"a": [[1, 1, 1, 0, 2, 2]]}, {"a": [[1, 1, 1, 0, 0, 2]]})
     >>> scores.overall.ap50, round(scores.overall.map, 3), scores.images[0].tp[:2]
     (1.0, 0.4, (2, 1))
     """
-    pairs = match_names(predictions, truths, missing)
+    pairs = match_names(opened(predictions), opened(truths), missing)
     groups = _groups(pairs.both, group_by)
     scored = _scored(pairs.both, groups, allow_overlap, progress)
     images = [one.score for one in scored]

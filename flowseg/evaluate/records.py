@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from flowseg import notebook
 from flowseg.metrics import KAGGLE_THRESHOLDS as THRESHOLDS
 
 # Means over images, by name, that have confidence intervals.
 MEANS = ("map", "ap50", "ap75", "f1", "pq", "kaggle_map")
+
+# What a notebook shows of them.
+_SHOWN = {"ap50": "AP at IoU 0.5", "map": "mean AP", "pq": "panoptic quality"}
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,24 @@ class Scores:
     coco: tuple[CocoScore, ...] = ()
     missing_predictions: tuple[str, ...] = ()
     missing_truths: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: means over the images, and each image, the worst first."""
+        facts = {
+            "images": str(self.overall.images),
+            "true": str(self.overall.truths),
+            "found": str(self.overall.predicted),
+            **{shown: f"{getattr(self.overall, name):.3f}" for name, shown in _SHOWN.items()},
+        }
+        rows: dict[str, list[Any]] = {
+            "image": [image.name for image in self.images],
+            "true": [image.truths for image in self.images],
+            "found": [image.predicted for image in self.images],
+            **{shown: [f"{getattr(one, name):.3f}" for one in self.images] for name, shown in _SHOWN.items()},
+            "split": [image.splits for image in self.images],
+            "merged": [image.merges for image in self.images],
+        }
+        return notebook.card("Scores, the worst image first", facts, [notebook.table(rows)])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""

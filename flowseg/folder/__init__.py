@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flowseg import __version__, files, rle
+from flowseg import __version__, files, notebook, rle
 from flowseg.errors import FlowsegError, InputError, OptionError
 from flowseg.exports import coco_json
 from flowseg.folder import _results
@@ -33,6 +33,7 @@ from flowseg.sources._run import STATE
 
 __all__ = ["SAVES", "STATE", "Job", "Line", "Summary", "available_bytes", "named", "run"]
 
+_MOST_TOLD = 10  # failures and notes that a notebook shows
 _AHEAD = 2  # images read before they are needed, and images whose results are still being written
 # What one image may fail of while the rest goes on: torch says with a RuntimeError that memory ran out.
 _OF_ONE_IMAGE = (FlowsegError, OSError, MemoryError, RuntimeError)
@@ -90,6 +91,19 @@ class Summary:
     def count(self, status: str) -> int:
         """Return how many images are "done", "kept" from an earlier run, or "failed"."""
         return sum(line["status"] == status for line in self.lines)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a row for each image, and what went wrong."""
+        columns = {
+            "image": [line["name"] for line in self.lines],
+            "instances": [line.get("instances", "") for line in self.lines],
+            "diameter": [line.get("diameter", "") for line in self.lines],
+            "": [line["status"] for line in self.lines],
+        }
+        facts = {name: str(self.count(name)) for name in ("done", "kept", "failed") if self.count(name)}
+        told = [f"{line['name']}: {line['error']}" for line in self.lines if line["status"] == "failed"]
+        told += [f"{line['name']}: {note}" for line in self.lines for note in line.get("notes", ())]
+        return notebook.card("Images", facts, [notebook.table(columns)], told[:_MOST_TOLD])
 
 
 class _Item(NamedTuple):

@@ -1,5 +1,6 @@
 """Label images in files: 0 is background, n is instance n, in any whole-number type."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from flowseg.instances import Instances
 from flowseg.sources import _pictures, image_files
 
 
-def read(path: Path) -> Labels:
+def read(path: str | os.PathLike[str]) -> Labels:
     """Read a label image from a TIFF (8, 16, 32 bits, whole floats) or PNG (8, 16 bits) file.
 
     The numbers of a PNG with a palette are the labels, whatever their colours. A colour image passes if its channels
@@ -29,7 +30,7 @@ def read(path: Path) -> Labels:
     InputError
         Not one plane of whole numbers, or a JPEG, which changes numbers.
     """
-    return arrays.as_labels(_one_plane(path), f"{path}: the label image").image
+    return arrays.as_labels(_one_plane(Path(path)), f"{path}: the label image").image
 
 
 def load(path: Path) -> Instances:

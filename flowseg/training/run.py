@@ -57,7 +57,7 @@ class Trained(NamedTuple):
         """Return what a notebook shows: the curves, the best scores, where the model is."""
         scored = [report for report in self.history if not np.isnan(report.map)]
         best = max(scored, key=lambda report: report.map) if scored else None
-        facts = {"model": str(self.model), "crops": f"{self.history[-1].crops:,}" if self.history else "0"}
+        facts = {"model": os.fspath(self.model), "crops": f"{self.history[-1].crops:,}" if self.history else "0"}
         if best is not None:
             facts |= {"best AP at IoU 0.5": f"{best.ap50:.3f}", "best mean AP, 0.5 to 0.9": f"{best.map:.3f}"}
         return notebook.card("Training", facts, [notebook.picture(plots.figure_png(self.plot()), "curves")])

@@ -93,10 +93,21 @@ class RunFolder:
         """Make the folder and write what was asked for; refuse one that holds a training."""
         if self.config.exists():
             raise InputError(
-                f"{self.path} holds a training already: continue it with --resume {self.path}, or choose another folder"
+                f"{self.path} holds a training already: continue it with --resume {self.path} (in Python resume=True), "
+                "or choose another folder (in Python overwrite=True begins anew)"
             )
         self.path.mkdir(parents=True, exist_ok=True)
         write_whole(self.config, _json(config))
+
+    def clear(self) -> None:
+        """Take away what an earlier training left in the folder, and nothing else."""
+        if not self.config.exists():
+            return
+        self.read_config()  # refuses what is no training
+        named = ("history.csv", "curves.png", "scores.json", "thresholds.json", "MODEL_CARD.md", "cellpose_model")
+        own = [self.state, self.model, self.last, *(self.path / name for name in named)]
+        for path in [*own, *self.path.glob("samples/*_*.png"), self.config]:
+            path.unlink(missing_ok=True)
 
     def read_config(self) -> dict[str, Any]:
         """Return what `begin` wrote."""

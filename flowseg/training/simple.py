@@ -13,9 +13,11 @@ from flowseg.errors import OptionError
 from flowseg.sources import memory
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.data_sets import open_collection
-from flowseg.training.loop import Progress, Tell
+from flowseg.training.loop import Tell
 from flowseg.training.options import TrainOptions
 from flowseg.training.run import Asked, NewModel, Trained, run
+from flowseg.training.run_folder import RunFolder
+from flowseg.training.shown import Shown
 from flowseg.training.split import Split, held_out
 
 Source = str | os.PathLike[str] | Collection | Sequence[Any]
@@ -37,7 +39,9 @@ def train(
     widths: Sequence[int] = (32, 64, 128, 256),
     augment: Mapping[str, float | bool] | AugmentOptions | None = None,
     licence: str = "",
+    export: str = "",
     resume: bool = False,
+    overwrite: bool = False,
     quiet: bool = False,
     tell: Tell | None = None,
     **settings: Any,
@@ -50,7 +54,7 @@ def train(
         A folder, a CSV or a JSON, as ``flowseg train`` takes them; or pairs (image, masks) of arrays: masks are a label
         image (H, W), or a stack (n, H, W) that may overlap; or items of `flowseg.sources`.
     out
-        The folder of the run; a new one, unless ``resume``.
+        The folder of the run; a new one, unless ``resume`` or ``overwrite``.
     pretrained
         Name or file of the model to start from; None: from nothing, with ``inputs`` ("grey", "two", "rgb") and
         ``widths``.
@@ -66,10 +70,14 @@ def train(
         Some of `flowseg.augment.AugmentOptions`: ``{"scale": 0.5, "flip": False}``.
     licence
         Of the weights, for the model's file.
+    export
+        ``"cellpose"``: write ``cellpose_model`` too, a file that Cellpose 2 and 3 open.
     resume
         Go on where the training in ``out`` was stopped; everything else must be as it was.
+    overwrite
+        Begin anew where ``out`` holds an earlier training, which is lost.
     quiet
-        Print nothing.
+        Print nothing, and show nothing on the way.
     tell
         Called after each step with a `flowseg.training.Progress`.
     **settings
@@ -87,6 +95,8 @@ def train(
     >>> done = flowseg.train("cells/", "run", pretrained="nuclei", crops=2000)  # doctest: +SKIP
     >>> seg = flowseg.load_model(done.model).segment(image)                     # doctest: +SKIP
     """
+    if resume and overwrite:
+        raise OptionError("resume goes on with an earlier training, overwrite begins anew; wanted one of them")
     options = _options(settings, augment)
     if axes is not None:
         options = replace(options, crop=replace(options.crop, axes=axes))
@@ -103,8 +113,12 @@ def train(
         channel_choice.parse(channels),
         described,
         licence=licence,
+        export=export,
     )
-    return run(split, out, options, asked, resume=resume, tell=_teller(quiet, tell))
+    if overwrite:
+        RunFolder(Path(out)).clear()
+    with Shown(quiet, tell) as shown:
+        return run(split, out, options, asked, resume=resume, tell=shown.tell)
 
 
 def _options(settings: Mapping[str, Any], augment: Mapping[str, float | bool] | AugmentOptions | None) -> TrainOptions:
@@ -137,13 +151,3 @@ def _items(source: Source, axes: str | None) -> tuple[list[Item], str]:
     if all(isinstance(one, Item) for one in given):
         return given, f"{len(given)} images"
     return memory.items(given, axes), f"{len(given)} images given as arrays"
-
-
-def _teller(quiet: bool, tell: Tell | None) -> Tell:
-    def both(now: Progress) -> None:
-        if tell is not None:
-            tell(now)
-        if now.report is not None and not quiet:
-            print(now.report.text(), flush=True)  # noqa: T201 - a notebook shows it
-
-    return both

@@ -1,0 +1,44 @@
+"""Both sides of a comparison, however they are given: a data set, its path, or arrays by name."""
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowseg.errors import InputError
+from flowseg.instances import Instances
+from flowseg.sources.collection import Collection, Item
+from flowseg.sources.data_sets import open_collection
+
+Side = Collection | str | os.PathLike[str] | Mapping[str, Any]
+
+
+def opened(given: Side) -> Collection:
+    """Return a side as a collection.
+
+    Examples
+    --------
+    >>> [item.name for item in opened({"a": np.eye(3, dtype=int), "b": np.zeros((3, 3), int)})]
+    ['a', 'b']
+    """
+    if isinstance(given, Collection):
+        return given
+    if isinstance(given, Mapping):
+        items = tuple(Item(name, None, partial(_instances, found)) for name, found in sorted(given.items()))
+        return Collection(Path("arrays"), "arrays", items)
+    if isinstance(given, str | os.PathLike):
+        collection = open_collection(Path(given), expect_labels=True)
+        collection.require_sound()
+        return collection
+    raise InputError(f"one side is {type(given).__name__}; wanted a data set, its path, or label images by name")
+
+
+def _instances(found: Any) -> Instances:
+    """Return the instances of a label image, of a stack of masks, or of what `Model.segment` returned."""
+    if isinstance(found, Instances):
+        return found
+    array = np.asarray(getattr(found, "labels", found))
+    return Instances.from_masks(array, array.shape[1:]) if array.ndim == 3 else Instances.from_labels(array)
