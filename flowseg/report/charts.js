@@ -90,5 +90,18 @@ const charts = (() => { // histograms, each bar in parts: one for each of the se
     }));
   }
 
-  return { diameters, counts, legend, most: COLOURS.length };
+  function wheel(canvas) { // the colours that flows have in the pictures: the hue is the way they point
+    const size = canvas.width, pen = canvas.getContext("2d"), data = pen.createImageData(size, size);
+    for (let y = 0; y < size; y++) for (let x = 0; x < size; x++) {
+      const dx = 2 * (x + 0.5) / size - 1, dy = 2 * (y + 0.5) / size - 1, length = Math.hypot(dx, dy);
+      if (length > 1) continue;
+      [0, 1, 2].forEach((channel) => {
+        data.data[4 * (y * size + x) + channel] = 255 * length * (1 + Math.cos(Math.atan2(dy, dx) - channel * 2 * Math.PI / 3)) / 2;
+      });
+      data.data[4 * (y * size + x) + 3] = 255;
+    }
+    pen.putImageData(data, 0, 0);
+  }
+
+  return { diameters, counts, legend, wheel, most: COLOURS.length };
 })();

@@ -10,9 +10,9 @@ const flowseg = (() => {
     given: ["In order", () => 0, !SCORED],
     name: ["By name", null, true],
     most: ["Most cells first", (row) => -(row.count ?? -1), true],
-    fewest: ["Fewest cells first", (row) => row.count ?? Infinity, true],
+    fewest: ["Fewest cells first", (row) => row.count ?? Number.MAX_VALUE, true],
     largest: ["Largest cells first", (row) => -(row.diameter ?? 0), ROWS.some((row) => row.diameter)],
-    smallest: ["Smallest cells first", (row) => row.diameter ?? Infinity, ROWS.some((row) => row.diameter)],
+    smallest: ["Smallest cells first", (row) => row.diameter ?? Number.MAX_VALUE, ROWS.some((row) => row.diameter)],
   };
   const SHOWN = {
     all: ["All images", () => true],
@@ -50,7 +50,7 @@ const flowseg = (() => {
     const facts = [];
     if (row.count !== undefined) facts.push(cells(row.count));
     if (row.score !== undefined) facts.push(`mAP ${row.score.toFixed(3)}`);
-    else if (row.diameter) facts.push(`${row.diameter.toFixed(1)} px`);
+    else if (row.diameter) facts.push(`⌀ ${row.diameter.toFixed(1)} px`);
     const text = make("div", {}, make("b", { title: row.name }, row.name), make("small", {}, facts.join(" · ")));
     if (row.group && !row.name.startsWith(`${row.group}/`)) text.append(make("small", {}, row.group));
     if (row.error) text.append(make("small", { class: "bad clip", title: row.error }, row.error));
@@ -322,19 +322,6 @@ const flowseg = (() => {
     tell(path, seen.right - 12, seen.top + seen.height / 2);
   }
 
-  function wheel() { // the colours that flows have in the pictures: the hue is the way they point
-    const canvas = $("wheel"), size = canvas.width, pen = canvas.getContext("2d"), data = pen.createImageData(size, size);
-    for (let y = 0; y < size; y++) for (let x = 0; x < size; x++) {
-      const dx = 2 * (x + 0.5) / size - 1, dy = 2 * (y + 0.5) / size - 1, length = Math.hypot(dx, dy);
-      if (length > 1) continue;
-      [0, 1, 2].forEach((channel) => {
-        data.data[4 * (y * size + x) + channel] = 255 * length * (1 + Math.cos(Math.atan2(dy, dx) - channel * 2 * Math.PI / 3)) / 2;
-      });
-      data.data[4 * (y * size + x) + 3] = 255;
-    }
-    pen.putImageData(data, 0, 0);
-  }
-
   // ---- keys and beginnings ------------------------------------------------------------------------------------
 
   function key(event) {
@@ -393,7 +380,7 @@ const flowseg = (() => {
       const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
       theme(dark ? "light" : "dark");
     });
-    wheel();
+    charts.wheel($("wheel"));
     arrange();
     arrive();
   }

@@ -26,11 +26,15 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows: list[dict[str, Any]] = []
     for number in range(2):
         labels = solid_cells(120, 20, seed=number)
+        truth = Instances.from_labels(labels) if number else None  # the second image misses a cell
+        true_kinds = ["missed", *["true"] * (labels.max() - 1)] if number else []
+        labels = labels if truth is None else np.where(labels == 1, 0, labels)
         cellprob = np.where(labels > 0, 4.0, -4.0).astype(np.float32)
         planes = (labels > 0).astype(np.uint8)[None] * 200
         table = measure.measure(labels, planes, cellprob)
         cells = Instances.from_labels(labels)
-        shown = view.View(f"image {number}", planes, cells, table, flows.masks_to_flows(labels), cellprob)
+        field, kinds = flows.masks_to_flows(labels), ["found"] * len(cells) if number else []
+        shown = view.View(f"image {number}", planes, cells, table, field, cellprob, kinds, truth, true_kinds)
         data = view.encode(shown)
         files.write_whole(folder / f"views/v{number} #.js", data)
         rows.append(view.listed(data) | {"name": shown.name, "view": f"views/v{number} #.js", "group": "ab"[number]})
@@ -76,6 +80,9 @@ def test_the_list_filters_and_sorts(opened: Any) -> None:
     opened.select_option("#order", "most")
     assert opened.locator(".card b").first.text_content() == "more 499"
     opened.fill("#find", "")
+    opened.select_option("#order", "fewest")
+    assert opened.locator(".card b").first.text_content() == "more 0"
+    assert opened.locator(".card b").last.text_content() == "bad <b>one</b>"
     opened.select_option("#show", "failed")
     assert opened.locator(".card b").all_text_contents() == ["bad <b>one</b>"]
     assert "cut short" in opened.locator(".card").text_content()
@@ -107,6 +114,18 @@ def test_a_cell_tells_its_measurements(opened: Any) -> None:
     area = np.bincount(solid_cells(120, 20, seed=0).ravel())[int(rows["label"])]
     assert int(float(rows["area"])) == area
     opened.mouse.move(600, 30)
+    assert not opened.locator("#tip").is_visible()
+
+
+def test_what_was_missed_is_told(opened: Any) -> None:
+    opened.fill("#find", "image 1")
+    open_first(opened)
+    box = opened.locator("#truth path").first.bounding_box()
+    opened.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert opened.locator("#tip").inner_text().split() == ["missed", "true", "cell", "1"]
+    assert "missed (1)" in opened.locator("#kinds").inner_text()
+    opened.keyboard.press("t")
+    opened.mouse.move(box["x"] + box["width"] / 2 + 1, box["y"] + box["height"] / 2)
     assert not opened.locator("#tip").is_visible()
 
 
