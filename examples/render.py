@@ -1,4 +1,4 @@
-"""Run the notebooks of this folder, each in a process and a folder of its own, and write into them what their cells show.
+"""Run the notebooks of this folder, each in a process and a folder of its own; write into them what their cells show.
 
 python examples/render.py                          # all of them
 python examples/render.py examples/1_segment_and_measure.ipynb

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from flowseg import __version__, notebook, plots, zoo
+from flowseg import __version__, checkpoint, notebook, plots, zoo
 from flowseg.channels import COLORS, ChannelChoice
 from flowseg.errors import InputError, OptionError
 from flowseg.network import Network
@@ -170,7 +170,7 @@ def run(
     with joined(options.device) as (processes, device):
         options = replace(options, device=device)
         torch.manual_seed(options.seed)
-        network, config = _start(asked)
+        network, config = _start(asked, options)
         split, diameter = _same(folder, split, options) if resume else _read(split, config, asked, processes, watch)
         config = _with_data(config, split, diameter, folder.path.name, options, asked)
         task = Task(split, config, options, asked.pretrained is not None, asked.axes, asked.choice)
@@ -201,14 +201,19 @@ def _read(
     return split, found.diameter
 
 
-def _start(asked: Asked) -> tuple[Network, ModelConfig]:
-    """Return the network to begin with."""
+def _start(asked: Asked, options: TrainOptions) -> tuple[Network, ModelConfig]:
+    """Return the network to begin with, and a config that can be exported as is asked for."""
     if asked.pretrained is None:
-        config = asked.new.config()
-        return Network(config.architecture), config
-    kept = zoo.read(zoo.resolve(asked.pretrained))
-    kept.require_segmentation()
-    return kept.network(), kept.config
+        start = asked.new.config()
+        network = Network(start.architecture)
+    else:
+        kept = zoo.read(zoo.resolve(asked.pretrained))
+        kept.require_segmentation()
+        start, network = kept.config, kept.network()
+    config = replace(start, target=options.crop.target)
+    if asked.export == "cellpose":
+        checkpoint.require_cellpose(config)
+    return network, config
 
 
 def _with_data(

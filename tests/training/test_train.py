@@ -15,7 +15,9 @@ from flowseg import checkpoint
 from flowseg.augment import AugmentOptions
 from flowseg.channels import ChannelChoice
 from flowseg.dataset import CropOptions
-from flowseg.errors import InputError, OptionError, TrainingError
+from flowseg.dynamics import find_masks
+from flowseg.errors import InputError, ModelError, OptionError, TrainingError
+from flowseg.options import MaskOptions
 from flowseg.segment import load_model
 from flowseg.training import Asked, NewModel, Split, TrainOptions, run
 from flowseg.training.loop import Progress
@@ -260,3 +262,34 @@ def test_channels_are_those_chosen(tmp_path: Path) -> None:
     data = items(tmp_path / "data", 2)
     with pytest.raises(InputError, match="no channel 3"):
         run(data, tmp_path / "run", OPTIONS, replace(TINY, choice=ChannelChoice(3)))
+
+
+def test_a_model_of_distances_says_so_and_is_followed_so(tmp_path: Path) -> None:
+    given = items(tmp_path, 4)
+    how = replace(OPTIONS, crop=replace(OPTIONS.crop, target="distance"))
+    done = run(Split(given[:3], given[3:]), tmp_path / "run", how, TINY)
+    assert checkpoint.read(done.model).config.target == "distance"
+    model = load_model(done.model, device="cpu", precision="fp32")
+    image, _ = given[3].sample()
+    found = model.segment(image, diameter=16, cellprob_threshold=-100, flow_threshold=0, min_size=0)
+    again = find_masks(
+        found.flows,
+        found.cellprob,
+        MaskOptions(-100, 0, niter=200, min_size=0, max_size_fraction=0.4, target="distance"),
+    )
+    assert found.target == "distance"
+    assert (found.labels == again.labels).all()
+    on = run(Split(given, []), tmp_path / "on", replace(OPTIONS, crops=4, reports=1), Asked(pretrained=str(done.model)))
+    assert checkpoint.read(on.model).config.target == "diffusion"
+    with pytest.raises(ModelError, match="no ensemble"):
+        load_model([str(done.model), str(on.model)], device="cpu")
+
+
+def test_what_cellpose_cannot_follow_is_told_before_the_training(tmp_path: Path) -> None:
+    how = replace(OPTIONS, crop=replace(OPTIONS.crop, target="distance"))
+    asked = Asked(new=NewModel("two"), export="cellpose")
+    with pytest.raises(ModelError, match="Cellpose follows flows of heat"):
+        run(Split(items(tmp_path, 2), []), tmp_path / "run", how, asked)
+    with pytest.raises(ModelError, match="Cellpose 3 cannot run"):
+        run(Split(items(tmp_path / "more", 2), []), tmp_path / "run", OPTIONS, replace(TINY, export="cellpose"))
+    assert not (tmp_path / "run").exists()
