@@ -137,6 +137,8 @@ def test_dark_cells_are_found_when_inverted() -> None:
         ((40, 40, 3), {}),
         ((40, 40, 4), {}),
         ((2, 40, 40), {"axes": "CYX", "channels": (1, 0)}),
+        ((40, 40, 5), {"axes": "YXC", "channels": 4}),
+        ((2, 40, 40), {"axes": "CYX", "channels": "1,0"}),
         ((40, 40, 5), {"axes": "YXC", "channels": (4,)}),
     ],
 )

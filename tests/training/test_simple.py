@@ -45,6 +45,26 @@ def test_arrays_become_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == ""
 
 
+def test_a_training_is_begun_anew_where_that_is_asked(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    flowseg.train(pairs(2), out, val_part=0, quiet=True, **TINY)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="overwrite=True"):
+        flowseg.train(pairs(2), out, val_part=0, quiet=True, **TINY)
+    done = flowseg.train(pairs(2), out, val_part=0, quiet=True, overwrite=True, **TINY | {"crops": 24})
+    assert [report.crops for report in done.history] == [12, 24]
+    assert (out / "notes.txt").read_text() == "mine"
+    assert "best" not in done._repr_html_()
+    with pytest.raises(OptionError, match="one of them"):
+        flowseg.train(pairs(2), out, overwrite=True, resume=True, **TINY)
+
+
+def test_no_folder_of_others_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(InputError, match="wanted the options of a training"):
+        flowseg.train(pairs(2), tmp_path, val_part=0, quiet=True, overwrite=True, **TINY)
+
+
 def test_a_folder_and_items_give_the_same(tmp_path: Path) -> None:
     data = items(tmp_path / "data", 4)
     from_items = flowseg.train(data, tmp_path / "a", quiet=True, **TINY)
