@@ -401,8 +401,9 @@ def _several(name: str, value: object) -> tuple[Any, ...]:
     """Return what a person wrote as one number, or as text with a comma, as a tuple too."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(","))
-    whole = not isinstance(value, bool) and isinstance(value, Integral)
-    return (value,) if whole else _tuple(name, value)
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        return _tuple(name, value)
+    return (int(value),)
 
 
 def _tuple(name: str, value: object) -> tuple[Any, ...]:
