@@ -82,6 +82,11 @@ class Segmentation:
     notes: list[str] = field(default_factory=list)
     planes: npt.NDArray[Any] | None = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        height, width = self.labels.shape
+        found = int(self.labels.max(initial=0))
+        return f"Segmentation({found} instances, {height} x {width} pixels, diameter {self.diameter:.1f})"
+
     def plot(
         self,
         panels: str | Sequence[str] | None = None,

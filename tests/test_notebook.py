@@ -98,6 +98,7 @@ def test_measurements_are_a_table_for_people_and_for_pandas() -> None:
     table = measure(labels)
     count = labels.max()
     assert f"10 of {count} rows" in table._repr_html_()
+    assert repr(table).startswith(f"Table({count} rows: label, centroid_y, ")
     frame: Any = pd.DataFrame(table)
     assert frame.shape == (count, len(table))
     assert frame["area"].sum() == (labels > 0).sum()

@@ -201,6 +201,7 @@ def test_a_notebook_shows_what_was_found() -> None:
     assert f">instances</div>{found.labels.max()}<" in text
     assert text.count("data:image/jpeg") == 1
     assert "<script" not in text
+    assert repr(found) == f"Segmentation({found.labels.max()} instances, 120 x 120 pixels, diameter 30.0)"
     assert [axis.get_title() for axis in found.plot(truth=cells).axes][2:] == ["labels", "flows", "probability"]
     nothing = oracle().segment(np.zeros((5, 7)), diameter=30)
     assert "instances</div>0<" in nothing._repr_html_()

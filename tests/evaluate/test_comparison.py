@@ -54,6 +54,8 @@ def test_a_notebook_shows_scores_the_worst_first() -> None:
     places = [shown.index(f">{image.name}<") for image in scores.images]
     assert places == sorted(places)
     assert f"{scores.overall.ap50:.3f}" in shown
+    assert f"{scores.overall.ap50:.3f}" in repr(scores)
+    assert len(repr(scores)) < 80
 
 
 def test_each_image_has_the_scores_of_metrics() -> None:

@@ -37,6 +37,7 @@ def test_a_folder_gives_what_single_images_give(tmp_path: Path, model: Path) -> 
     assert "broken" in shown.split("</table>")[-1]
     again = flowseg.segment_folder(paths, tmp_path / "out", model=loaded, save=["labels", "table"], diameter=8)
     assert again.count("kept") == 2
+    assert (repr(summary), repr(again)) == ("Summary(2 done, 1 failed)", "Summary(2 kept)")
 
 
 def test_what_is_wrong_is_said(tmp_path: Path, model: Path) -> None:

@@ -36,6 +36,7 @@ def test_arrays_become_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert found.labels.shape == (64, 64)
     shown = done._repr_html_()
     assert "best mean AP" in shown
+    assert repr(done) == f"Trained({done.model}, 2 reports)"
     assert "data:image/png" in shown
     assert len(done.plot().axes) == 3
     again = flowseg.train(
