@@ -1,4 +1,4 @@
-"""Run the notebooks of this folder, each in a process and a folder of its own; write into them what their cells show.
+"""Run the notebooks of this folder, each in a process and a folder of its own, and keep what their cells show.
 
 python examples/render.py                          # all of them
 python examples/render.py examples/1_segment_and_measure.ipynb
@@ -42,8 +42,10 @@ def rendered(path: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place, "examples")
         shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns("out", "__pycache__"))
+        shutil.copyfile(path, copy / path.name)
         command = [sys.executable, str(copy / "render.py"), "--inside", str(copy / path.name)]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "IPYTHONDIR": place}
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
         environment["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -98,7 +100,8 @@ def run_here(path: Path) -> list[Outputs]:
         done = shell.run_cell("".join(cell["source"]), store_history=True)
         if not done.success:
             told = "".join("".join(output.get("text", "")) for output in outputs)
-            raise SystemExit(f"in the cell\n{''.join(cell['source'])}\n{told}")
+            print(f"in the cell\n{''.join(cell['source'])}\n{told}", file=sys.__stderr__)
+            raise SystemExit(1)
         shown.append([without_id(output) for output in outputs])
     return shown
 

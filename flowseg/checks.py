@@ -25,6 +25,15 @@ def short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def several(name: str, value: object) -> tuple[Any, ...]:
+    """Return what a person wrote as one number, or as text with a comma, as a tuple too."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        return tuple_of(name, value)
+    return (int(value),)
+
+
 def tuple_of(name: str, value: object) -> tuple[Any, ...]:
     """Return a list or a tuple as a tuple."""
     if not isinstance(value, list | tuple):

@@ -4,7 +4,7 @@ import io
 
 from matplotlib.figure import Figure
 
-_DPI = 100
+_DPI = 90
 
 
 class ShownFigure(Figure):

@@ -16,6 +16,9 @@ _STRAIGHT, _DIAGONAL = (5, 7, 15, 17, 25, 27), (21, 33)
 class Table(dict[str, Column]):
     """Columns of equal length by name, of which a notebook shows the first rows; ``pandas.DataFrame`` takes it."""
 
+    def __repr__(self) -> str:
+        return f"Table({len(next(iter(self.values()), ()))} rows: {', '.join(self)})"
+
     def _repr_html_(self) -> str:
         return notebook.table({name: column.tolist() for name, column in self.items()})
 

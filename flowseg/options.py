@@ -316,7 +316,8 @@ class SegmentOptions:
     diameter
         Diameter of the cells in pixels; None: estimated.
     channels
-        Channels for the network, by number from 0 or by name; None: see `flowseg.channels.parse`.
+        Channels for the network, by number from 0 or by name: ``(1, 0)``, ``2``, ``"GFP,DAPI"``; None: see
+        `flowseg.channels.parse`.
     tile, overlap
         Side of tiles cut as Cellpose does, and the part that they share; None: as few tiles as can be.
     tta
@@ -338,7 +339,7 @@ class SegmentOptions:
     """
 
     diameter: float | None = None
-    channels: tuple[int | str, ...] | None = None
+    channels: tuple[int | str, ...] | int | str | None = None
     tile: int | None = None
     overlap: float = 0.1
     tta: bool = False
@@ -354,7 +355,7 @@ class SegmentOptions:
 
     def __post_init__(self) -> None:
         if self.channels is not None:
-            object.__setattr__(self, "channels", checks.tuple_of("channels", self.channels))
+            object.__setattr__(self, "channels", checks.several("channels", self.channels))
         if self.diameter is not None:
             checks.number("diameter", self.diameter, 0.1, 1e5)
         if self.tile is not None:

@@ -10,7 +10,7 @@
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from flowseg import labels as label_images
 from flowseg.arrays import Floats, Labels
 from flowseg.errors import OptionError
 from flowseg.images import Image
+from flowseg.instances import Instances
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,11 +140,11 @@ PANELS = ("image", "outlines", "labels", "flows", "probability")
 
 def overview(
     image: npt.ArrayLike | Image | None,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Instances,
     flows: Floats | None = None,
     cellprob: Floats | None = None,
     *,
-    truth: npt.ArrayLike | None = None,
+    truth: npt.ArrayLike | Instances | None = None,
     panels: str | Sequence[str] | None = None,
     region: tuple[int, int, int, int] | None = None,
     width: float | None = None,
@@ -155,11 +156,11 @@ def overview(
     image
         (H, W), (H, W, 3), or an image that `flowseg.read_image` has read; None: outlines are drawn on black.
     labels
-        (H, W), 0 is background.
+        (H, W), 0 is background; or instances, which may overlap.
     flows, cellprob
         (2, H, W) unit vectors and (H, W) logits, as predicted; None leaves their panels out.
     truth
-        (H, W) true labels, whose outlines are drawn as well.
+        True labels or instances, whose outlines are drawn as well.
     panels
         Some of `PANELS`, in the order wanted: ``"outlines"``, ``("image", "flows")``; None: all there is.
     region
@@ -176,21 +177,22 @@ def overview(
     """
     from flowseg import figures
 
-    found = arrays.as_labels(labels).image
-    pictures = _pictures(image, found, flows, cellprob)
+    found = _Drawn.of(labels)
+    true = None if truth is None else _Drawn.of(truth)
+    pictures = _pictures(image, found.labels, flows, cellprob)
     chosen = _chosen_panels(panels, pictures)
-    y0, x0, y1, x1 = region or (0, 0, *found.shape)
-    across = width or min(14.0, 4.6 * len(chosen))
+    y0, x0, y1, x1 = region or (0, 0, *found.labels.shape)
+    across = width or min(14.0, 4.0 * len(chosen))
     tall = across / len(chosen) * (y1 - y0) / max(x1 - x0, 1)
-    figure = figures.new(across, min(max(tall, 1.0), 12.0) + (0.35 if truth is None else 0.65))
+    figure = figures.new(across, min(max(tall, 1.0), 12.0) + (0.35 if true is None else 0.65))
     for axis, name in zip(figure.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
         if pictures[name].size:
             axis.imshow(pictures[name], cmap="gray", vmin=0, vmax=255)
         if name == "outlines":
-            _draw_outlines(axis, found, truth)
+            _draw_outlines(axis, found, true)
         if name == "flows":
             _draw_wheel(axis)
-        axis.set_title(f"{_count(found)} found" if name == "outlines" else name)
+        axis.set_title(f"{found.instances} found" if name == "outlines" and region is None else name)
         axis.set(xlim=(x0 - 0.5, max(x1, x0 + 1) - 0.5), ylim=(max(y1, y0 + 1) - 0.5, y0 - 0.5))
         axis.set_axis_off()
     return figure
@@ -224,31 +226,46 @@ def _chosen_panels(panels: str | Sequence[str] | None, there: Mapping[str, Any])
     return chosen
 
 
-def _count(labels: Labels) -> int:
-    return len(np.unique(labels[labels > 0]))
+class _Drawn(NamedTuple):
+    """What is drawn: a label image, the outlines (K, 2) of its instances, whole where they overlap, and how many."""
+
+    labels: Labels
+    outlines: list[npt.NDArray[np.int32]]
+    instances: int
+
+    @classmethod
+    def of(cls, given: "npt.ArrayLike | Instances") -> "_Drawn":
+        if not isinstance(given, Instances):
+            image = arrays.as_labels(given).image
+            outlines = label_images.outlines(image, all_pieces=True)
+            return cls(image, [one.points for one in outlines], len({one.label for one in outlines}))
+        image, points = np.zeros(given.shape, np.int32), []
+        for number in range(len(given)):
+            mask = given.mask(number)
+            image[mask] = number + 1
+            points += [one.points for one in label_images.outlines(mask.astype(np.int32), all_pieces=True)]
+        return cls(image, points, len(given))
 
 
-def _draw_outlines(axis: "Axes", found: Labels, truth: npt.ArrayLike | None) -> None:
+def _draw_outlines(axis: "Axes", found: _Drawn, true: _Drawn | None) -> None:
     """Draw outlines as lines, which stay readable at any size of the picture."""
-    lines = {"found": (found, FOUND, "-")}
-    if truth is not None:
-        true = arrays.as_labels(truth).image
-        arrays.check_same_shape(true.shape, found.shape, "the truth and the labels")
-        lines = {"true": (true, TRUTH, "-"), "found": (found, FOUND, "--")}
-    for name, (labels, colour, style) in lines.items():
-        outlines = label_images.outlines(labels, all_pieces=True)
-        rings = [np.concatenate([one.points, one.points[:1]])[:, ::-1] for one in outlines]
+    lines = [("found", found, FOUND, "-")]
+    if true is not None:
+        arrays.check_same_shape(true.labels.shape, found.labels.shape, "the truth and the labels")
+        lines = [("true", true, TRUTH, "-"), ("found", found, FOUND, "--")]
+    for name, drawn, colour, style in lines:
+        rings = [np.concatenate([points, points[:1]])[:, ::-1] for points in drawn.outlines]
         shade = tuple(part / 255 for part in colour)
         axis.add_collection(_lines(rings, shade, style), autolim=False)
         axis.plot([], [], color=shade, linestyle=style, label=name)
-    if truth is not None:
+    if true is not None:
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False)
 
 
 def _lines(rings: list[npt.NDArray[np.int32]], colour: tuple[float, ...], style: str) -> "LineCollection":
     from matplotlib.collections import LineCollection
 
-    return LineCollection(rings, colors=[colour], linestyles=style, linewidths=1.0)
+    return LineCollection(rings, colors=[colour], linestyles=style, linewidths=1.3)
 
 
 def _draw_wheel(axis: "Axes", side: int = 65) -> None:

@@ -28,6 +28,7 @@ from flowseg.checkpoint import Checkpoint, SizeModel
 from flowseg.engines import Engine
 from flowseg.errors import ModelError, OptionError
 from flowseg.images import Image
+from flowseg.instances import Instances
 from flowseg.normalize import Normalization, Normalized, normalize
 from flowseg.options import SegmentOptions
 
@@ -84,11 +85,16 @@ class Segmentation:
     planes: npt.NDArray[Any] | None = field(default=None, repr=False)
     target: str = "diffusion"
 
+    def __repr__(self) -> str:
+        height, width = self.labels.shape
+        found = int(self.labels.max(initial=0))
+        return f"Segmentation({found} instances, {height} x {width} pixels, diameter {self.diameter:.1f})"
+
     def plot(
         self,
         panels: str | Sequence[str] | None = None,
         *,
-        truth: npt.ArrayLike | None = None,
+        truth: npt.ArrayLike | Instances | None = None,
         region: tuple[int, int, int, int] | None = None,
         width: float | None = None,
     ) -> "Figure":
@@ -99,7 +105,7 @@ class Segmentation:
         panels
             Some of them: ``"outlines"``, ``("image", "flows")``; None: all five.
         truth
-            (H, W) true labels, to be outlined as well.
+            (H, W) true labels, or instances that may overlap, to be outlined as well.
         region
             Show this part alone: (y0, x0, y1, x1) in pixels.
         width

@@ -48,7 +48,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "predict": ({"images", "tiles", "engines"}, set()),
     "segment": (
         {"predict", "dynamics", "zoo", "checkpoint", "engines", "labels", "measure", "rle"}
-        | {"images", "channels", "normalize", "plots", "notebook"},
+        | {"images", "instances", "channels", "normalize", "plots", "notebook"},
         set(),
     ),
     "sources": ({"kernels", "images", "labels", "rle", "instances", "pickles"}, {"tifffile", "PIL"}),
@@ -77,7 +77,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),
     "big": ({"segment", "tiles"}, {"dask"}),
-    "plots": ({"labels", "normalize", "images", "figures"}, {"matplotlib", "PIL"}),
+    "plots": ({"labels", "normalize", "images", "instances", "figures"}, {"matplotlib", "PIL"}),
     "figures": (set(), {"matplotlib"}),
     "notebook": (set(), set()),
     "report": (

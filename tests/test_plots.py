@@ -11,6 +11,7 @@ from matplotlib.colors import rgb_to_hsv
 
 from flowseg import plots
 from flowseg.errors import InputError, OptionError
+from flowseg.instances import Instances
 from flowseg.labels import outline_mask
 from tests.shapes import solid_cells
 
@@ -81,6 +82,17 @@ def test_outlines_and_truth_are_drawn() -> None:
     for colour, image in ((plots.FOUND, labels), (plots.TRUTH, truth)):
         assert set().union(*lines[colour]) == set(zip(*map(list, np.nonzero(outline_mask(image))), strict=True))
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["true", "found"]
+
+
+def test_instances_that_overlap_are_drawn_whole() -> None:
+    masks = np.zeros((2, 20, 20), bool)
+    masks[0, 2:12, 2:12], masks[1, 8:18, 8:18] = True, True
+    both = Instances.from_masks(masks, (20, 20))
+    figure = plots.overview(None, both, truth=both, panels=("outlines", "labels"))
+    lines = drawn_in(figure.axes[0])
+    for colour in (plots.FOUND, plots.TRUTH):
+        assert lines[colour] == [set(zip(*map(list, np.nonzero(outline_mask(mask))), strict=True)) for mask in masks]
+    assert figure.axes[0].get_title() == "2 found"
 
 
 def test_panels_and_a_region_are_chosen() -> None:

@@ -137,6 +137,8 @@ def test_dark_cells_are_found_when_inverted() -> None:
         ((40, 40, 3), {}),
         ((40, 40, 4), {}),
         ((2, 40, 40), {"axes": "CYX", "channels": (1, 0)}),
+        ((40, 40, 5), {"axes": "YXC", "channels": 4}),
+        ((2, 40, 40), {"axes": "CYX", "channels": "1,0"}),
         ((40, 40, 5), {"axes": "YXC", "channels": (4,)}),
     ],
 )
@@ -199,6 +201,7 @@ def test_a_notebook_shows_what_was_found() -> None:
     assert f">instances</div>{found.labels.max()}<" in text
     assert text.count("data:image/jpeg") == 1
     assert "<script" not in text
+    assert repr(found) == f"Segmentation({found.labels.max()} instances, 120 x 120 pixels, diameter 30.0)"
     assert [axis.get_title() for axis in found.plot(truth=cells).axes][2:] == ["labels", "flows", "probability"]
     nothing = oracle().segment(np.zeros((5, 7)), diameter=30)
     assert "instances</div>0<" in nothing._repr_html_()

@@ -152,6 +152,10 @@ class Scores:
     missing_predictions: tuple[str, ...] = ()
     missing_truths: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        overall = self.overall
+        return f"Scores({overall.images} images, AP at IoU 0.5 {overall.ap50:.3f}, mean AP {overall.map:.3f})"
+
     def _repr_html_(self) -> str:
         """Return what a notebook shows: means over the images, and each image, the worst first."""
         facts = {

@@ -92,6 +92,10 @@ class Summary:
         """Return how many images are "done", "kept" from an earlier run, or "failed"."""
         return sum(line["status"] == status for line in self.lines)
 
+    def __repr__(self) -> str:
+        counts = [f"{self.count(status)} {status}" for status in ("done", "kept", "failed") if self.count(status)]
+        return f"Summary({', '.join(counts) or 'no images'})"
+
     def _repr_html_(self) -> str:
         """Return what a notebook shows: a row for each image, and what went wrong."""
         columns = {

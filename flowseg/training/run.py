@@ -49,6 +49,9 @@ class Trained(NamedTuple):
     folder: Path
     history: list[Report]
 
+    def __repr__(self) -> str:
+        return f"Trained({os.fspath(self.model)}, {len(self.history)} reports)"
+
     def plot(self) -> "Figure":
         """Draw losses, scores and learning rate (matplotlib)."""
         return plots.training_curves([report._asdict() for report in self.history])

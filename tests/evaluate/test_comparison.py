@@ -2,9 +2,12 @@
 
 import json
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +30,32 @@ def some(count: int = 5) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
 
 def by_name(images: tuple[ImageScore, ...]) -> dict[str, ImageScore]:
     return {image.name: image for image in images}
+
+
+def test_label_images_by_name_are_compared_like_data_sets(tmp_path: Path) -> None:
+    truths, preds = some(3)
+    scores = compare(collection(**preds), collection(**truths))
+    masks = {name: Instances.from_labels(labels) for name, labels in truths.items()}
+    stacks = {name: [labels == k for k in range(1, labels.max() + 1)] for name, labels in truths.items()}
+    found = {name: SimpleNamespace(labels=labels) for name, labels in preds.items()}
+    for side in (truths, masks, stacks):
+        assert compare(found, side).to_dict() == scores.to_dict()
+    for name, labels in truths.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", labels)
+    assert compare(preds, tmp_path).overall == compare(preds, str(tmp_path)).overall == scores.overall
+    with pytest.raises(InputError, match="one side is list"):
+        compare(preds, list(truths.values()))  # type: ignore[arg-type]
+
+
+def test_a_notebook_shows_scores_the_worst_first() -> None:
+    truths, preds = some(3)
+    scores = compare(preds, truths)
+    shown = scores._repr_html_()
+    places = [shown.index(f">{image.name}<") for image in scores.images]
+    assert places == sorted(places)
+    assert f"{scores.overall.ap50:.3f}" in shown
+    assert f"{scores.overall.ap50:.3f}" in repr(scores)
+    assert len(repr(scores)) < 80
 
 
 def test_each_image_has_the_scores_of_metrics() -> None:

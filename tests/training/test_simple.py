@@ -36,6 +36,7 @@ def test_arrays_become_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert found.labels.shape == (64, 64)
     shown = done._repr_html_()
     assert "best mean AP" in shown
+    assert repr(done) == f"Trained({done.model}, 2 reports)"
     assert "data:image/png" in shown
     assert len(done.plot().axes) == 3
     again = flowseg.train(
@@ -43,6 +44,26 @@ def test_arrays_become_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str
     )
     assert again.history == done.history
     assert capsys.readouterr().out == ""
+
+
+def test_a_training_is_begun_anew_where_that_is_asked(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    flowseg.train(pairs(2), out, val_part=0, quiet=True, **TINY)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="overwrite=True"):
+        flowseg.train(pairs(2), out, val_part=0, quiet=True, **TINY)
+    done = flowseg.train(pairs(2), out, val_part=0, quiet=True, overwrite=True, **TINY | {"crops": 24})
+    assert [report.crops for report in done.history] == [12, 24]
+    assert (out / "notes.txt").read_text() == "mine"
+    assert "best" not in done._repr_html_()
+    with pytest.raises(OptionError, match="one of them"):
+        flowseg.train(pairs(2), out, overwrite=True, resume=True, **TINY)
+
+
+def test_no_folder_of_others_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(InputError, match="wanted the options of a training"):
+        flowseg.train(pairs(2), tmp_path, val_part=0, quiet=True, overwrite=True, **TINY)
 
 
 def test_a_folder_and_items_give_the_same(tmp_path: Path) -> None:
