@@ -306,7 +306,8 @@ class SegmentOptions:
     diameter
         Diameter of the cells in pixels; None: estimated.
     channels
-        Channels for the network, by number from 0 or by name; None: see `flowseg.channels.parse`.
+        Channels for the network, by number from 0 or by name, as a list or as text: ``(1, 0)``, ``"GFP,DAPI"``,
+        ``"grey"``; None: see `flowseg.channels.parse`.
     tile, overlap
         Side of tiles cut as Cellpose does, and the part that they share; None: as few tiles as can be.
     tta
@@ -328,7 +329,7 @@ class SegmentOptions:
     """
 
     diameter: float | None = None
-    channels: tuple[int | str, ...] | None = None
+    channels: tuple[int | str, ...] | str | int | None = None
     tile: int | None = None
     overlap: float = 0.1
     tta: bool = False
@@ -344,7 +345,7 @@ class SegmentOptions:
 
     def __post_init__(self) -> None:
         if self.channels is not None:
-            object.__setattr__(self, "channels", _tuple("channels", self.channels))
+            object.__setattr__(self, "channels", _channels(self.channels))
         if self.diameter is not None:
             _number("diameter", self.diameter, 0.1, 1e5)
         if self.tile is not None:
@@ -394,6 +395,13 @@ def _known_fields(cls: type, values: object, what: str) -> dict[str, Any]:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _channels(value: object) -> tuple[int | str, ...]:
+    """Take one channel, several, or a text with commas."""
+    if isinstance(value, str):
+        return tuple(each.strip() for each in value.split(","))
+    return _tuple("channels", [value] if isinstance(value, Integral) else value)
 
 
 def _tuple(name: str, value: object) -> tuple[Any, ...]:

@@ -122,10 +122,9 @@ def _run(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, setting
 def _options(settings: dict[str, Any]) -> Any:
     from flowseg.options import SegmentOptions
 
-    channels = settings["channels"]
     return SegmentOptions(
         diameter=settings["diameter"],
-        channels=None if channels is None else tuple(each.strip() for each in channels.split(",")),
+        channels=settings["channels"],
         tile=settings["tile"],
         overlap=settings["overlap"],
         tta=settings["tta"],

@@ -115,6 +115,7 @@ def run(
     started = time.perf_counter()
     items = [_Item(place, name, path) for place, (name, path) in enumerate(named(paths).items())]
     _check_inputs_are_safe(items, job)
+    model.check(options)
     job.out.mkdir(parents=True, exist_ok=True)
     summary = Summary()
     with files.only_writer(job.out):

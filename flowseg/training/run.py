@@ -201,7 +201,7 @@ def _described(split: Split, config: ModelConfig, options: TrainOptions, asked: 
         "command": dict(asked.command),
         "pretrained": asked.pretrained,
         "axes": asked.axes,
-        "channels": [asked.choice.first, asked.choice.second],
+        "channels": list(asked.choice.items),
         "train": [item.name for item in split.train],
         "validation": [item.name for item in split.validation],
         "versions": {"flowseg": __version__, "torch": torch.__version__, "python": platform.python_version()},
