@@ -175,13 +175,7 @@ class ModelConfig:
         _number("diameter_mean", self.diameter_mean, 0.1, 1e5)
         if self.diameter_labels is not None:
             _number("diameter_labels", self.diameter_labels, 0.1, 1e5)
-        if len(self.normalisation) != 2:
-            raise OptionError(f"normalisation is {self.normalisation}; wanted two percentiles (low, high)")
-        low, high = self.normalisation
-        _number("the low percentile of normalisation", low, 0, 100)
-        _number("the high percentile of normalisation", high, 0, 100)
-        if low >= high:
-            raise OptionError(f"normalisation is {self.normalisation}; wanted the low percentile below the high one")
+        _percentiles("normalisation", self.normalisation)
         _number("cellprob_threshold", self.cellprob_threshold, -100, 100)
         _number("flow_threshold", self.flow_threshold, 0, 1e6)
         _whole("min_size", self.min_size, -1, 2**31 - 1)
@@ -356,6 +350,7 @@ class SegmentOptions:
         _whole("normalise_tile", self.normalise_tile, 0, 2**20)
         if self.percentiles is not None:
             object.__setattr__(self, "percentiles", _tuple("percentiles", self.percentiles))
+            _percentiles("percentiles", self.percentiles)
         _text("group", self.group)
         self._with(Thresholds(), 1.0)  # checks what is set
 
@@ -419,6 +414,16 @@ def _number(name: str, value: object, low: float, high: float) -> None:
     right = isinstance(value, Real) and not isinstance(value, bool)
     if not right or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
         raise OptionError(f"{name} is {_short(value)}; wanted a number from {low:g} to {high:g}")
+
+
+def _percentiles(name: str, pair: tuple[float, float]) -> None:
+    if len(pair) != 2:
+        raise OptionError(f"{name} is {_short(pair)}; wanted two percentiles (low, high)")
+    low, high = pair
+    _number(f"the low percentile of {name}", low, 0, 100)
+    _number(f"the high percentile of {name}", high, 0, 100)
+    if low >= high:
+        raise OptionError(f"{name} is {pair}; wanted the low percentile below the high one")
 
 
 def _flag(name: str, value: object) -> None:

@@ -14,6 +14,7 @@ import click
 @click.option("--flow-threshold", type=float, help="Higher keeps more cells of odd shapes; 0 keeps all.")
 @click.option("--niter", type=int, help="Steps that pixels follow flows for.")
 @click.option("--min-size", type=int, help="Drop cells of fewer pixels.")
+@click.option("--max-size-fraction", type=float, help="Drop cells over this part of the image.")
 @click.option(
     "--save",
     default="labels",
