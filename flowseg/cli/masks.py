@@ -56,7 +56,8 @@ def command(inputs: tuple[Path, ...], out: Path, save: str, rle_order: str, **th
 def _tell(line: dict[str, Any]) -> None:
     """Say what was found in one image, in words."""
     if line["status"] == "failed":
-        click.echo(f"failed: {line['error']}", err=True)
+        named = line["path"] in line["error"]
+        click.echo(f"failed: {line['error'] if named else line['path'] + ': ' + line['error']}", err=True)
         return
     why = {"too_large": "too large", "inconsistent": "with flows that do not agree", "too_small": "too small"}
     taken = ", ".join(f"{count} {why[kind]}" for kind, count in line["removed"].items() if count)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from flowseg import rle
 from flowseg.dynamics import find_masks
@@ -51,10 +52,12 @@ def remake(
     if (out / STATE).exists():
         raise InputError(f"{out} holds the results of flowseg segment: choose another folder")
     save = _results.checked(save, SAVES)
+    given: dict[str, Any] = dict(thresholds or {})
+    MaskOptions(**given)  # refuses what would fail with every file
     lines, files_of_images = [], {}
     for name, path in named(paths, drop="_flows").items():
         try:
-            result = _remade(name, path, rle_order, thresholds or {})
+            result = _remade(name, path, rle_order, given)
             _results.write(out, result, save)
             files_of_images[name] = _file_name(result)
             lines.append(line_of(name, path, result.found))
