@@ -4,6 +4,7 @@ Labels are ``(H, W)`` integers, 0 is background. Flows are ``(2, H, W)``: the fl
 so (dy, dx). Functions return arrays that kernels take as they are, and never change what they were given.
 """
 
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,28 @@ class LabelImage(NamedTuple):
     values: npt.NDArray[np.int64]
 
 
+def as_array(values: Any, name: str = "the array") -> npt.NDArray[Any]:
+    """Return what a caller gave as an array: arrays, nested lists, tensors of torch on any device.
+
+    Raises
+    ------
+    InputError
+        A path, or rows of different lengths.
+    """
+    if isinstance(values, str | bytes | os.PathLike):
+        raise InputError(
+            f"{name} is {values!r}, a text; wanted an array: flowseg.sources.image_files.read(path) opens an image"
+        )
+    if hasattr(values, "detach"):  # a tensor
+        values = values.detach().cpu()
+        if "bfloat16" in str(values.dtype):  # which numpy does not have
+            values = values.float()
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{name} is a {type(values).__name__} that makes no array: {error}") from error
+
+
 def as_labels(labels: npt.ArrayLike, name: str = "labels") -> LabelImage:
     """Check a label image of any integer type and make it indexable.
 
@@ -40,7 +63,7 @@ def as_labels(labels: npt.ArrayLike, name: str = "labels") -> LabelImage:
     InputError
         Not two-dimensional, not integers (floats that hold whole numbers pass), negative, or above 2**31 - 1.
     """
-    array = np.asarray(labels)
+    array = as_array(labels, name)
     if array.ndim != 2:
         raise InputError(f"{name} has shape {array.shape}; wanted a two-dimensional label image (height, width)")
     array = _whole_numbers(array, name)
@@ -93,7 +116,7 @@ def _renumbered(array: npt.NDArray[Any]) -> LabelImage:
 
 def as_mask(mask: npt.ArrayLike, name: str = "mask") -> npt.NDArray[np.bool_]:
     """Check a mask of one instance: two-dimensional, boolean or 0 and one other value."""
-    array = np.asarray(mask)
+    array = as_array(mask, name)
     if array.ndim != 2:
         raise InputError(f"{name} has shape {array.shape}; wanted a two-dimensional mask (height, width)")
     if array.dtype.kind not in "biuf":
@@ -105,7 +128,7 @@ def as_mask(mask: npt.ArrayLike, name: str = "mask") -> npt.NDArray[np.bool_]:
 
 def as_flows(flows: npt.ArrayLike, name: str = "flows") -> Floats:
     """Check a flow field: ``(2, H, W)``, finite, as contiguous float32."""
-    array = np.asarray(flows)
+    array = as_array(flows, name)
     if array.ndim != 3 or array.shape[0] != 2:
         raise InputError(f"{name} has shape {array.shape}; wanted (2, height, width): flows along y and along x")
     return _finite(array, name)
@@ -113,7 +136,7 @@ def as_flows(flows: npt.ArrayLike, name: str = "flows") -> Floats:
 
 def as_probability(cellprob: npt.ArrayLike, shape: tuple[int, ...], name: str = "cellprob") -> Floats:
     """Check a map of cell probability logits of a known shape: finite, as contiguous float32."""
-    array = np.asarray(cellprob)
+    array = as_array(cellprob, name)
     if array.shape != shape:
         raise InputError(f"{name} has shape {array.shape} but flows are for an image of {shape}; wanted the same")
     return _finite(array, name)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flowseg.errors import InputError, ModelError, OptionError
+from flowseg.errors import InputError, OptionError
 from flowseg.images import Image
 
 Array = npt.NDArray[Any]
@@ -52,6 +52,8 @@ class ChannelChoice:
         image; with several channels that are not colours, None is refused.
     second
         Number from 0, name, or None for nothing.
+    others
+        Further ones, as ``second``, for networks that take more than two channels.
 
     Examples
     --------
@@ -64,16 +66,22 @@ class ChannelChoice:
 
     first: int | str | None = None
     second: int | str | None = None
+    others: tuple[int | str | None, ...] = ()
+
+    @property
+    def items(self) -> tuple[int | str | None, ...]:
+        """All of them, the first first."""
+        return (self.first, self.second, *self.others)
 
     def __post_init__(self) -> None:
-        for item in (self.first, self.second):
+        for item in self.items:
             if isinstance(item, bool) or not isinstance(item, int | str | None):
                 raise OptionError(f"channel {item!r}; wanted a number from 0 or a name")
             if isinstance(item, int) and item < 0:
                 raise OptionError(f"channel {item}; wanted a number from 0")
-        if self.first is None and self.second is not None:
+        if self.first is None and self.items != (None, None):
             raise OptionError(f"a second channel, {self.second!r}, but no first; name both, or 'grey' first")
-        if isinstance(self.second, str) and self.second.lower() in _GREY_WORDS:
+        if any(isinstance(item, str) and item.lower() in _GREY_WORDS for item in self.items[1:]):
             raise OptionError("the second channel cannot be the mean of all; wanted a number, a name or nothing")
 
     def take(self, image: Image, roles: tuple[str, str] = ("cytoplasm", "nucleus")) -> Chosen:
@@ -113,12 +121,16 @@ def for_network(image: Image, choice: ChannelChoice, names: Sequence[str], count
         The roles of the network's channels, as its file states them; may be empty.
     count
         How many channels it takes. A network of three named red, green and blue gets colours as they are and grey
-        three times; others of one or two get the channel to segment, and the nuclei.
+        three times; others of one or two get the channel to segment, and the nuclei. One of more gets the channels of
+        the image in their order, and zeros after them, as Cellpose does.
     """
     if tuple(names) == COLORS:
         return _colors(image, choice)
-    if count not in (1, 2):
-        raise ModelError(f"the network takes {count} channels; wanted one of 1 or 2, or of {', '.join(COLORS)}")
+    if count > 2:
+        return _in_order(image, choice, count, names)
+    if choice.others:
+        wanted = "one, or two: to segment, and nuclei" if count == 2 else "one"
+        raise OptionError(f"{len(choice.items)} channels are chosen, {_said(choice)}; the network takes {wanted}")
     chosen = choice.take(image, (names[0], names[1]) if len(names) == 2 else ("cytoplasm", "nucleus"))
     if count == 1:
         return Chosen(chosen.planes[:1], _source(image, chosen.first), chosen.first, None)
@@ -128,9 +140,40 @@ def for_network(image: Image, choice: ChannelChoice, names: Sequence[str], count
 def _colors(image: Image, choice: ChannelChoice) -> Chosen:
     if image.color and choice == ChannelChoice():
         return Chosen(image.pixels[:3], "red, green and blue", None, None)
+    if choice.others:
+        return _in_order(image, choice, 3, COLORS)
     chosen = replace(choice, second=None).take(image)
     planes = np.broadcast_to(chosen.planes[0], (3, *image.shape))
     return Chosen(planes, f"{_source(image, chosen.first)}", chosen.first, None)
+
+
+def _in_order(image: Image, choice: ChannelChoice, count: int, names: Sequence[str]) -> Chosen:
+    """Give each channel of a network one of the image, and zeros to those for which there is none."""
+    items = range(image.channels) if choice == ChannelChoice() else choice.items
+    if len(items) > count:
+        few = ",".join(map(str, range(count)))
+        raise InputError(
+            f"{len(items)} channels of {image.name} ({_listed(image)}) for a network of {count}; choose the ones that "
+            f'it was trained on: --channels {few} (channels="{few}")'
+        )
+    numbers = [None if item is None else replace(ChannelChoice(), first=item)._first(image) for item in items]
+    taken = [_plane(image, item, number) for item, number in zip(items, numbers, strict=True)]
+    planes = np.zeros((count, *image.shape), np.result_type(*(plane for plane in taken if plane is not None)))
+    for place, plane in enumerate(taken):
+        if plane is not None:
+            planes[place] = plane
+    said = ["nothing" if plane is None else _source(image, at) for plane, at in zip(taken, numbers, strict=True)]
+    roles = names if len(names) == count else [f"input {place}" for place in range(count)]
+    said += ["nothing"] * (count - len(said))
+    text = ", ".join(f"{role} <- {source}" for role, source in zip(roles, said, strict=True))
+    return Chosen(planes, text, numbers[0], None)
+
+
+def _plane(image: Image, item: int | str | None, number: int | None) -> Array | None:
+    """Return a chosen channel, or the mean of all; None where nothing is chosen."""
+    if item is None:
+        return None
+    return _mean(image.pixels) if number is None else image.pixels[number]
 
 
 def parse(channels: "ChannelChoice | Sequence[int | str | None] | str | int | None") -> ChannelChoice:
@@ -139,8 +182,8 @@ def parse(channels: "ChannelChoice | Sequence[int | str | None] | str | int | No
     Parameters
     ----------
     channels
-        None (the only channel, or the mean of a colour image), one channel, or two: numbers from 0, names, ``"grey"``
-        first, ``"none"`` or None second; as a sequence or as text with a comma.
+        None (the only channel, or the mean of a colour image), one channel, two, or as many as a network takes:
+        numbers from 0, names, ``"grey"`` first, ``"none"`` or None second; as a sequence or as text with commas.
 
     Examples
     --------
@@ -159,10 +202,12 @@ def parse(channels: "ChannelChoice | Sequence[int | str | None] | str | int | No
         items = list(channels)
     else:
         items = [channels]
-    if not 1 <= len(items) <= 2:
-        raise OptionError(f"channels {channels!r}: {len(items)} of them; wanted one, or two: to segment, and nuclei")
+    if not items:
+        raise OptionError(f"channels {channels!r}: none of them; wanted one, or two: to segment, and nuclei")
     items = [None if isinstance(item, str) and item.lower() in _NONE_WORDS else item for item in items]
-    return ChannelChoice(*[int(item) if isinstance(item, np.integer) else item for item in items])
+    items = [int(item) if isinstance(item, np.integer) else item for item in items]
+    first, second, *others = [*items, None][: max(2, len(items))]
+    return ChannelChoice(first, second, tuple(others))
 
 
 def from_cellpose_channels(channels: Sequence[int]) -> ChannelChoice:
@@ -225,6 +270,10 @@ def _mean(pixels: Array) -> Array:
 def _text(image: Image, first: int | None, second: int | None, roles: tuple[str, str]) -> str:
     below = "nothing" if second is None else _channel(image, second)
     return f"{roles[0]} <- {_source(image, first)}, {roles[1]} <- {below}"
+
+
+def _said(choice: ChannelChoice) -> str:
+    return ", ".join("none" if item is None else str(item) for item in choice.items)
 
 
 def _source(image: Image, first: int | None) -> str:

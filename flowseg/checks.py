@@ -54,6 +54,17 @@ def number(name: str, value: object, low: float, high: float) -> None:
         raise OptionError(f"{name} is {short(value)}; wanted a number from {low:g} to {high:g}")
 
 
+def percentiles(name: str, pair: tuple[float, float]) -> None:
+    """Want two percentiles, the low one first."""
+    if len(pair) != 2:
+        raise OptionError(f"{name} is {short(pair)}; wanted two percentiles (low, high)")
+    low, high = pair
+    number(f"the low percentile of {name}", low, 0, 100)
+    number(f"the high percentile of {name}", high, 0, 100)
+    if low >= high:
+        raise OptionError(f"{name} is {pair}; wanted the low percentile below the high one")
+
+
 def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
     """Want one of a few words."""
     if value not in known:

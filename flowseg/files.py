@@ -1,5 +1,6 @@
 """Files written whole or not at all, and a folder for one writer at a time."""
 
+import errno
 import hashlib
 import os
 import uuid
@@ -7,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flowseg.errors import InputError
+from flowseg.errors import FlowsegError, InputError
 
 try:
     import fcntl
@@ -80,3 +81,20 @@ def digest(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def in_words(error: BaseException) -> str:
+    """Return what went wrong as a sentence for a person: what the disk says, without its numbers and inner names.
+
+    >>> in_words(FileNotFoundError(2, "No such file or directory", "a.tif"))
+    'a.tif: No such file or directory'
+    """
+    if not isinstance(error, OSError) or isinstance(error, FlowsegError) or error.errno is None:
+        return str(error) or type(error).__name__
+    what = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({what}): make room and run the same command again"
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else ""
+    if name.endswith(_PART):  # the file that is written first, then moved
+        return f"{os.path.dirname(name) or '.'} cannot be written to: {what}"
+    return f"{name}: {what}" if name else what

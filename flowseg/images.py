@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowseg import threads
+from flowseg.arrays import as_array
 from flowseg.errors import InputError, OptionError
 from flowseg.kernels import resize as resize_kernel
 
@@ -116,7 +117,7 @@ def from_array(
     True
     """
     name = str(path) if path else "the image"
-    pixels = _real_numbers(np.asarray(array), name)
+    pixels = _real_numbers(as_array(array, name), name)
     letters = fitted_axes(axes, pixels.shape, name) if axes is not None else clear_axes(pixels.shape, name)
     index = plane_index(letters, pixels.shape, plane, name)
     left = "".join(letter for letter, part in zip(letters, index, strict=True) if isinstance(part, slice))

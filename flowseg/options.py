@@ -182,13 +182,7 @@ class ModelConfig:
         checks.number("diameter_mean", self.diameter_mean, 0.1, 1e5)
         if self.diameter_labels is not None:
             checks.number("diameter_labels", self.diameter_labels, 0.1, 1e5)
-        if len(self.normalisation) != 2:
-            raise OptionError(f"normalisation is {self.normalisation}; wanted two percentiles (low, high)")
-        low, high = self.normalisation
-        checks.number("the low percentile of normalisation", low, 0, 100)
-        checks.number("the high percentile of normalisation", high, 0, 100)
-        if low >= high:
-            raise OptionError(f"normalisation is {self.normalisation}; wanted the low percentile below the high one")
+        checks.percentiles("normalisation", self.normalisation)
         checks.number("cellprob_threshold", self.cellprob_threshold, -100, 100)
         checks.number("flow_threshold", self.flow_threshold, 0, 1e6)
         checks.whole("min_size", self.min_size, -1, 2**31 - 1)
@@ -316,8 +310,8 @@ class SegmentOptions:
     diameter
         Diameter of the cells in pixels; None: estimated.
     channels
-        Channels for the network, by number from 0 or by name: ``(1, 0)``, ``2``, ``"GFP,DAPI"``; None: see
-        `flowseg.channels.parse`.
+        Channels for the network, by number from 0 or by name, as a list or as text: ``(1, 0)``, ``"GFP,DAPI"``,
+        ``"grey"``; None: see `flowseg.channels.parse`.
     tile, overlap
         Side of tiles cut as Cellpose does, and the part that they share; None: as few tiles as can be.
     tta
@@ -366,6 +360,7 @@ class SegmentOptions:
         checks.whole("normalise_tile", self.normalise_tile, 0, 2**20)
         if self.percentiles is not None:
             object.__setattr__(self, "percentiles", checks.tuple_of("percentiles", self.percentiles))
+            checks.percentiles("percentiles", self.percentiles)
         checks.text("group", self.group)
         self._with(Thresholds(), 1.0)  # checks what is set
 

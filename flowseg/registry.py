@@ -1,6 +1,7 @@
 """The models that have names, as ``models/registry.toml`` knows them: files, digests, licences, whom to cite."""
 
 import difflib
+import fnmatch
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -130,8 +131,9 @@ def named(name: str) -> Entry | None:
 def unknown(name: str) -> str:
     """Return what to say of a name that no model has."""
     models, refused = _registry()
-    if name in refused:
-        return f"{name} is {refused[name]}"
+    for pattern, why in refused.items():
+        if fnmatch.fnmatchcase(name, pattern):
+            return f"{name} is {why}"
     names = [entry.name for entry in models]
     every = {each.lower(): each for entry in models for each in (*entry.aliases, entry.name)}
     close = [every[each] for each in difflib.get_close_matches(name.lower(), every)]

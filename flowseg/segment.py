@@ -24,7 +24,7 @@ from flowseg import (
     zoo,
 )
 from flowseg.arrays import Floats, Labels
-from flowseg.checkpoint import Checkpoint, SizeModel
+from flowseg.checkpoint import Checkpoint, SizeModel, naming
 from flowseg.engines import Engine
 from flowseg.errors import ModelError, OptionError
 from flowseg.images import Image
@@ -48,6 +48,7 @@ _FROM_DEFAULT = _Search(far_off=1.3, least=3, runs=2)
 _FROM_TUNING = _Search(far_off=1.6, least=3, runs=1)
 _FROM_SIZE_MODEL = _Search(far_off=1.02, least=1, runs=1)  # Cellpose runs once more at whatever it found
 _SMALLEST = 5.0  # pixels: specks are not the cells to go by
+_FEW = 2  # so many candidates may be dropped without a word
 _GIVEN = _Search(far_off=1.0, least=1, runs=0)
 
 
@@ -226,7 +227,7 @@ class Model:
         chosen = self._chosen(given, options)
         percentiles = options.percentiles or self.config.normalisation
         how = Normalization(percentiles, tile=options.normalise_tile, invert=options.invert)
-        normalised = normalize(chosen.planes, how)
+        normalised = _normalised(chosen.planes, how)
         diameter, search = self._first_diameter(normalised.planes, options, max_bytes)
         prediction, found = self._run(normalised.planes, diameter, options)
         for _ in range(search.runs):
@@ -247,6 +248,14 @@ class Model:
             given.pixels,
             self.config.target,
         )
+
+    def check(self, options: SegmentOptions) -> None:
+        """Raise `OptionError` where options cannot work with this model, whatever the image."""
+        choice = channels.parse(options.channels)
+        inputs = self.config.architecture.channels
+        if len(choice.items) > max(2, inputs):
+            raise OptionError(f"{len(choice.items)} channels are chosen; the network takes {inputs}")
+        options.masks(self.config, 1.0)
 
     def _first_diameter(self, planes: Floats, options: SegmentOptions, max_bytes: int | None) -> tuple[float, _Search]:
         """Return the diameter to run at first, predicted from the style where a network has a size model."""
@@ -319,7 +328,8 @@ def load_model(
     located = [zoo.resolve(each) for each in names]
     checkpoints = [zoo.read(each) for each in located]
     for each, its_name in zip(checkpoints, names, strict=True):
-        each.require_segmentation()
+        with naming(its_name):
+            each.require_segmentation()
         if each.config.architecture.channels != checkpoints[0].config.architecture.channels:
             raise ModelError(f"{its_name} takes another number of channels than {names[0]}: no ensemble")
         if each.config.diameter_mean != checkpoints[0].config.diameter_mean:
@@ -353,6 +363,14 @@ def _options(options: SegmentOptions | None, settings: dict[str, Any]) -> Segmen
     return replace(options or SegmentOptions(), **settings)
 
 
+def _normalised(planes: npt.NDArray[Any], how: Normalization) -> Normalized:
+    """Normalise channels; one that stands for all of them, as grey for red, green and blue, once."""
+    if len(planes) == 1 or planes.strides[0] != 0:
+        return normalize(planes, how)
+    once = normalize(planes[:1], how)
+    return once._replace(planes=np.ascontiguousarray(np.broadcast_to(once.planes, planes.shape)))
+
+
 def _better_diameter(found: Labels, diameter: float, search: _Search) -> float | None:
     """Return the median diameter of what was found, if it is far from the one that was assumed and can be trusted."""
     diameters = labels.diameters(found)
@@ -373,13 +391,14 @@ def _notes(found: dynamics.Masks, normalised: Normalized, diameter: float, train
             "no pixel is above the probability threshold: try a lower cellprob_threshold, another channel, "
             "or invert if the cells are dark"
         )
-    elif count == 0:
+    elif found.candidates == 0:
         notes.append(
-            f"no instance is left of {found.candidates}: {_taken(found)}"
-            if found.candidates
-            else "no instance was found"
+            f"{found.foreground} pixels are above the probability threshold, but their flows meet nowhere: "
+            "is the diameter right, and the channel? a lower cellprob_threshold may join what is in pieces"
         )
-    elif found.candidates > 2 * count + 10:
+    elif count == 0:
+        notes.append(f"no instance is left of {found.candidates}: {_taken(found)}")
+    elif found.candidates - count > max(count, _FEW):
         notes.append(f"of {found.candidates} candidates {count} are left: {_taken(found)}")
     if not 1 / 4 < trained / diameter < 4:
         notes.append(

@@ -91,10 +91,53 @@ def test_a_name_twice_is_asked_about() -> None:
         channels.parse("a").take(twice)
 
 
-@pytest.mark.parametrize("given", ["1,2,3", (), (-1,), (None, 1), (1.5,), (True,), "1,grey", ",1"])
+@pytest.mark.parametrize("given", [(), (-1,), (None, 1), (1.5,), (True,), "1,grey", ",1", "1,2,grey"])
 def test_choices_that_cannot_be(given: object) -> None:
     with pytest.raises(OptionError):
         channels.parse(given)
+
+
+def test_a_network_of_more_channels_takes_them_in_order() -> None:
+    taken = channels.for_network(RGB, channels.parse(None), (), 3)
+    np.testing.assert_array_equal(taken.planes, RGB.pixels)
+    assert taken.text == "input 0 <- channel 0 'red', input 1 <- channel 1 'green', input 2 <- channel 2 'blue'"
+    chosen = channels.for_network(FOUR, channels.parse("3,none,0"), ("a", "b", "c"), 3)
+    np.testing.assert_array_equal(chosen.planes, [FOUR.pixels[3], np.zeros((5, 6)), FOUR.pixels[0]])
+    assert chosen.text == "a <- channel 3, b <- nothing, c <- channel 0"
+
+
+@pytest.mark.parametrize(
+    ("image", "given"), [(GREY, None), (GREY, "grey"), (PAIR, "gfp"), (RGB, "grey"), (PAIR, "1,0")]
+)
+def test_inputs_without_a_channel_are_zeros_as_with_cellpose(image: images.Image, given: str | None) -> None:
+    taken = channels.for_network(image, channels.parse(given), (), 4)
+    assert taken.planes.shape == (4, 5, 6)
+    assert taken.planes[0].any()
+    assert not taken.planes[2:].any()
+    assert taken.text.endswith("input 3 <- nothing")
+
+
+def test_a_network_for_colours_takes_three_channels_of_any_image() -> None:
+    taken = channels.for_network(FOUR, channels.parse((2, 1, 0)), channels.COLORS, 3)
+    np.testing.assert_array_equal(taken.planes, FOUR.pixels[[2, 1, 0]])
+    assert taken.text == "red <- channel 2, green <- channel 1, blue <- channel 0"
+
+
+@pytest.mark.parametrize(
+    ("image", "given", "names", "count", "message"),
+    [
+        (FOUR, None, (), 3, "4 channels of the image .* for a network of 3; choose .*--channels 0,1,2"),
+        (RGB, "0,1,2,0", channels.COLORS, 3, "4 channels"),
+        (RGB, "0,1,2", (), 2, "3 channels are chosen, 0, 1, 2; the network takes one, or two: to segment, and nuclei"),
+        (RGB, "0,1,2", ("nuclei",), 1, "the network takes one$"),
+        (RGB, "0,1,7", (), 3, "no channel 7"),
+    ],
+)
+def test_more_channels_than_there_are_inputs(
+    image: images.Image, given: str | None, names: tuple[str, ...], count: int, message: str
+) -> None:
+    with pytest.raises((InputError, OptionError), match=message):
+        channels.for_network(image, channels.parse(given), names, count)
 
 
 def test_cellpose_counts_from_one() -> None:

@@ -43,7 +43,10 @@ def test_help_loads_nothing_heavy() -> None:
     [
         (InputError("the image has no pixels"), "the image has no pixels"),
         (FileNotFoundError(2, "No such file or directory", "/out"), "/out: No such file or directory"),
-        (OSError(28, "No space left on device"), "No space left on device"),
+        (
+            OSError(28, "No space left on device"),
+            "the disk is full (No space left on device): make room and run the same command again",
+        ),
     ],
 )
 def test_errors_are_one_plain_message(error: Exception, message: str) -> None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -193,3 +195,27 @@ def test_resize_refuses_what_is_no_plane() -> None:
         images.resize(np.zeros(3), (2, 2))
     with pytest.raises(InputError):
         images.resize(np.zeros((0, 3)), (2, 2))
+
+
+def test_tensors_are_arrays() -> None:
+    import torch
+
+    wanted = np.arange(30, dtype=np.float32).reshape(5, 6)
+    tensor = torch.from_numpy(wanted.copy())
+    for kind in (tensor, tensor.clone().requires_grad_(), tensor.bfloat16(), wanted.tolist()):
+        np.testing.assert_array_equal(images.from_array(kind).pixels[0], wanted)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("cells.tif", "is 'cells.tif', a text; wanted an array: .*opens an image"),
+        (Path("cells.tif"), "cells.tif.*a text; wanted an array"),
+        ([[1, 2], [3]], "is a list that makes no array"),
+        (None, "has type object"),
+        (np.array([[1, "a"]], object), "has type object"),
+    ],
+)
+def test_what_is_no_array_is_said_plainly(given: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        images.from_array(given)

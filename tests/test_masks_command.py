@@ -54,6 +54,7 @@ def test_one_bad_file_is_reported_and_the_rest_goes_on(tmp_path: Path, about: di
     assert result.exit_code == 1
     assert result.output.count("failed: ") == 2
     assert "2 failed" in result.output
+    assert all(f"{tmp_path / 'run' / name}_flows.npz" in result.output for name in "ac")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b_labels.tif"]
 
 
@@ -63,3 +64,26 @@ def test_results_of_a_run_are_not_replaced(tmp_path: Path) -> None:
     result = masks(tmp_path, "-o", tmp_path)
     assert result.exit_code == 1
     assert "choose another folder" in result.output
+
+
+def test_what_is_no_file_of_flows_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n and more")
+    result = masks(tmp_path / "a.png", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "a.png is not a file of flows that --save flows wrote, or was cut short" in result.output
+    assert "pickle" not in result.output
+
+
+def test_thresholds_that_cannot_be_are_told_once(tmp_path: Path) -> None:
+    for name in "ab":
+        keep(tmp_path / "run" / f"{name}_flows.npz", 1)
+    result = masks(tmp_path / "run", "-o", tmp_path / "out", "--cellprob-threshold", "nan")
+    assert result.exit_code == 1
+    assert result.output.count("cellprob_threshold is nan") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_large_cells_can_be_dropped(tmp_path: Path) -> None:
+    count = keep(tmp_path / "a_flows.npz", 1)
+    result = masks(tmp_path / "a_flows.npz", "-o", tmp_path / "out", "--max-size-fraction", 0.001)
+    assert result.output == f"a: 0 instances (removed: {count} too large)\n"

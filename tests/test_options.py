@@ -142,3 +142,10 @@ def test_an_image_of_a_group_is_segmented_with_its_thresholds() -> None:
     assert SegmentOptions().masks(config, 1.0).min_size == 20
     with pytest.raises(OptionError, match="no thresholds for a group 'astro'; it has cort"):
         SegmentOptions(group="astro").masks(config, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("1, 0", ("1", "0")), ("grey", ("grey",)), (2, (2,)), ([1, 0], (1, 0)), (None, None)]
+)
+def test_channels_are_given_as_a_person_writes_them(given: object, kept: object) -> None:
+    assert SegmentOptions(channels=given).channels == kept  # type: ignore[arg-type]

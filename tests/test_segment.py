@@ -1,5 +1,6 @@
 """Segmenting one image: models and ensembles, diameters that are found out, and notes that say what to do."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,58 @@ def test_notes_say_what_is_wrong_and_what_to_try() -> None:
     assert "is the diameter right?" in model.segment(broken, diameter=200).notes[-1]
 
 
+def test_a_grey_image_is_normalised_once_for_a_network_of_colours(tmp_path: Path) -> None:
+    shape = Architecture(widths=(4, 6), channels=3)
+    config = ModelConfig(architecture=shape, channel_names=("red", "green", "blue"))
+    checkpoint.write_flowseg(tmp_path / "model", config, scrambled(shape).state_dict())
+    model = load_model(str(tmp_path / "model"), device="cpu", precision="fp32")
+    grey = np.random.default_rng(0).random((40, 50))
+    grey[2, 3] = np.nan
+    found, colour = model.segment(grey, diameter=30), model.segment(np.dstack([grey] * 3), diameter=30)
+    np.testing.assert_allclose(found.flows, colour.flows, atol=1e-5)
+    assert sum("1 NaN" in note for note in found.notes) == 1
+    assert sum("1 NaN" in note for note in colour.notes) == 3
+
+
+def test_a_network_without_names_takes_channels_as_cellpose_gives_them(tmp_path: Path) -> None:
+    shape = Architecture(widths=(4, 6), channels=3)
+    checkpoint.write_flowseg(tmp_path / "model", ModelConfig(architecture=shape), scrambled(shape).state_dict())
+    model = load_model(str(tmp_path / "model"), device="cpu", precision="fp32")
+    rgb = np.random.default_rng(0).integers(0, 255, (40, 50, 3))
+    found = model.segment(rgb, diameter=30)
+    assert found.channels.startswith("input 0 <- channel 0 'red'")
+    turned = model.segment(rgb[..., ::-1], diameter=30, channels="b,g,r")
+    np.testing.assert_allclose(turned.flows, found.flows, atol=1e-5)
+    padded = model.segment(rgb[..., 0], diameter=30)
+    with_zeros = model.segment(np.dstack([rgb[..., 0], np.zeros((40, 50, 2))]), diameter=30)
+    np.testing.assert_allclose(padded.flows, with_zeros.flows, atol=1e-5)
+
+
+def test_options_that_no_image_could_have_are_told_at_once() -> None:
+    model = oracle()
+    model.check(SegmentOptions(channels="1,0"))
+    for wrong, message in (({"channels": "1,0,2"}, "3 channels are chosen"), ({"group": "x"}, "no thresholds for")):
+        with pytest.raises(FlowsegError, match=message):
+            model.check(SegmentOptions(**wrong))  # type: ignore[arg-type]
+
+
+def test_flows_that_meet_nowhere_are_said_so() -> None:
+    away = oracle()
+    away._engines[0]._maps = lambda plane: np.stack([0 * plane, 0 * plane, 0 * plane + 9])  # type: ignore[attr-defined]
+    found = away.segment(picture(solid_cells(120, 30, seed=1)), diameter=30, tile=224)
+    assert found.labels.max() == 0
+    assert re.match(r"\d+ pixels are above the probability threshold, but their flows meet nowhere", found.notes[0])
+
+
+def test_what_filters_took_is_said_where_it_is_most() -> None:
+    cells = solid_cells(220, 30, seed=1)
+    some = oracle().segment(picture(cells), diameter=30)
+    areas = np.sort(np.bincount(some.labels.ravel())[1:])
+    few = oracle().segment(picture(cells), diameter=30, min_size=int(areas[-2]))
+    assert some.notes == []
+    assert re.match(rf"of \d+ candidates {few.labels.max()} are left: .* \d+ were too small", few.notes[0])
+
+
 def test_models_come_from_files(tmp_path: Path) -> None:
     paths = []
     for seed, kind in enumerate(("first", "second")):
@@ -192,6 +245,10 @@ def test_models_that_cannot_work_are_refused(tmp_path: Path) -> None:
         )
     with pytest.raises(FlowsegError, match="another number of channels"):
         load_model(paths, device="cpu")
+    restoration = Architecture(widths=(4, 6), channels=1, outputs=1)
+    checkpoint.write_flowseg(paths[0], ModelConfig(architecture=restoration), scrambled(restoration).state_dict())
+    with pytest.raises(FlowsegError, match=rf"{paths[0]}: the network gives 1 map; wanted 3.*restoration"):
+        load_model(paths[0], device="cpu")
 
 
 def test_a_notebook_shows_what_was_found() -> None:

@@ -123,20 +123,27 @@ def test_every_name_of_the_registry_is_whole() -> None:
     names = [name for entry in zoo.entries() for name in (entry.name, *entry.aliases)]
     assert len(set(names)) == len(names)
     wanted = "cyto cyto2 cyto3 cellpose/nuclei nuclei cyto2_cp3 tissuenet_cp3 livecell_cp3 yeast_PhC_cp3 yeast_BF_cp3 "
-    wanted += "bact_phase_cp3 bact_fluor_cp3 deepbacs_cp3 CP CPx TN1 TN2 TN3 LC1 LC2 LC3 LC4 cytotorch_0 cyto2torch_0"
+    wanted += "bact_phase_cp3 bact_fluor_cp3 deepbacs_cp3 CP CPx TN1 TN2 TN3 LC1 LC2 LC3 LC4 cytotorch_0 cyto2torch_0 "
+    wanted += "neurips_cellpose_default neurips_grayscale_cyto2"
     assert set(wanted.split()) <= set(names)
     for entry in zoo.entries():
         assert entry.description
         assert entry.data
         assert entry.licence_note
         assert entry.citations
-        assert len(entry.channels) == (3 if entry.name == "nuclei" else 2)
+        assert len(entry.channels) == (3 if entry.name in ("nuclei", "neurips_cellpose_default") else 2)
         assert entry.diameter_mean == {"nuclei": 20, "cellpose/nuclei": 17}.get(entry.name, 30)
         assert all(file.sha256 is None or len(file.sha256) == 64 for file in entry.files)
     assert zoo.find("cellpose/nuclei").file.name == "nucleitorch_0"
     assert zoo.find("cellpose/cyto3") is zoo.find("cyto3")
     sizes = {entry.name for entry in zoo.entries() if entry.size_model}
     assert sizes == {"cyto", "cyto2", "cyto3", "cellpose/nuclei"}
+
+
+@pytest.mark.parametrize("name", ["denoise_cyto3", "oneclick_rec_nuclei", "aniso_cyto2", "cpsam", "transformer_cp3"])
+def test_models_that_are_not_for_flowseg_are_refused_by_name(name: str) -> None:
+    with pytest.raises(ModelError, match=f"^{name} is .*Cellpose [34].* cyto3$"):
+        zoo.resolve(name)
 
 
 def test_a_model_is_fetched_once_with_its_size_model(place: Place) -> None:

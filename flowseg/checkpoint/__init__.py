@@ -34,6 +34,7 @@ __all__ = [
     "Checkpoint",
     "SizeModel",
     "digest",
+    "naming",
     "read",
     "read_size_model",
     "require_cellpose",
@@ -93,7 +94,8 @@ class Checkpoint:
         outputs = self.config.architecture.outputs
         if outputs != 3:
             hint = "; is it of Omnipose?" if outputs == 4 else "; is it one of Cellpose's image restoration?"
-            raise ModelError(f"the model has {outputs} outputs; wanted 3 (flows along y and x, cell probability){hint}")
+            maps = f"{outputs} maps" if outputs > 1 else "1 map"
+            raise ModelError(f"the network gives {maps}; wanted 3 (flows along y and x, cell probability){hint}")
 
 
 def read(path: PathLike) -> Checkpoint:

@@ -14,7 +14,7 @@ PathLike = str | os.PathLike[str]
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: PathLike) -> Iterator[None]:
     """Put the file's name before what went wrong with it."""
     try:
         yield

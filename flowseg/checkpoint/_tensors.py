@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from flowseg import arrays
 from flowseg.checkpoint._shapes import Shape, is_counter, shapes
 from flowseg.errors import ModelError
 from flowseg.options import Architecture, ModelConfig
@@ -26,14 +27,7 @@ _CLASSIFIER = re.compile(r"unet\d_residual_")
 
 def as_arrays(weights: Mapping[str, Any]) -> dict[str, Array]:
     """Return tensors of torch, or arrays, as arrays; bfloat16, which numpy does not have, as float32."""
-    return {name: _as_array(value) for name, value in weights.items()}
-
-
-def _as_array(value: Any) -> Array:
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = (value.float() if "bfloat16" in str(value.dtype) else value).numpy()
-    return np.asarray(value)
+    return {name: arrays.as_array(value, name) for name, value in weights.items()}
 
 
 def without_wrapper(tensors: Arrays) -> dict[str, Array]:

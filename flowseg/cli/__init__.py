@@ -16,8 +16,9 @@ class _Commands(click.Group):
         except FlowsegError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
-            name = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{name}{error.strerror or error}") from error
+            from flowseg.files import in_words
+
+            raise click.ClickException(in_words(error)) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -14,6 +14,7 @@ import click
 @click.option("--flow-threshold", type=float, help="Higher keeps more cells of odd shapes; 0 keeps all.")
 @click.option("--niter", type=int, help="Steps that pixels follow flows for.")
 @click.option("--min-size", type=int, help="Drop cells of fewer pixels.")
+@click.option("--max-size-fraction", type=float, help="Drop cells over this part of the image.")
 @click.option(
     "--save",
     default="labels",
@@ -59,7 +60,8 @@ def command(
 def _tell(line: dict[str, Any]) -> None:
     """Say what was found in one image, in words."""
     if line["status"] == "failed":
-        click.echo(f"failed: {line['error']}", err=True)
+        named = line["path"] in line["error"]
+        click.echo(f"failed: {line['error'] if named else line['path'] + ': ' + line['error']}", err=True)
         return
     why = {"too_large": "too large", "inconsistent": "with flows that do not agree", "too_small": "too small"}
     taken = ", ".join(f"{count} {why[kind]}" for kind, count in line["removed"].items() if count)

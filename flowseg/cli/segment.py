@@ -29,12 +29,16 @@ import click
 @click.option("--overlap", type=float, default=0.1, show_default=True, help="Part of a tile that neighbours share.")
 @click.option("--tta", is_flag=True, help="Predict every image in eight positions and take the mean.")
 @click.option("--invert", is_flag=True, help="Cells are darker than what is around them.")
+@click.option("--percentiles", metavar="LOW,HIGH", help="Those of each channel that become 0 and 1: 1,99.")
 @click.option("--normalise-tile", type=int, default=0, help="Normalise in blocks of this side, for uneven light.")
 @click.option("--cellprob-threshold", type=float, help="Lower finds more and larger cells.")
 @click.option("--flow-threshold", type=float, help="Higher keeps more cells of odd shapes; 0 keeps all.")
 @click.option("--group", default="", help="Thresholds of a group that the model was tuned for, such as a cell type.")
 @click.option("--niter", type=int, help="Steps that pixels follow flows for.")
 @click.option("--min-size", type=int, help="Drop cells of fewer pixels.")
+@click.option(
+    "--max-size-fraction", type=float, default=0.4, show_default=True, help="Drop cells over this part of the image."
+)
 @click.option(
     "--save",
     default="labels",
@@ -103,7 +107,7 @@ def _run(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, setting
         settings["axes"],
         settings["plane"],
         settings["overwrite"],
-        None if most is None else int(most * 2**30),
+        None if most is None else _bytes(most),
         "polygons" if settings["polygons"] else "rle",
     )
     options = _options(settings)
@@ -124,13 +128,18 @@ def _run(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, setting
     return summary
 
 
+def _bytes(most: float) -> int:
+    if not 0 < most < 2**30:
+        raise click.BadParameter(f"{most:g} is not a number of GiB above 0", param_hint="--max-memory")
+    return int(most * 2**30)
+
+
 def _options(settings: dict[str, Any]) -> Any:
     from flowseg.options import SegmentOptions
 
-    channels = settings["channels"]
     return SegmentOptions(
         diameter=settings["diameter"],
-        channels=None if channels is None else tuple(each.strip() for each in channels.split(",")),
+        channels=settings["channels"],
         tile=settings["tile"],
         overlap=settings["overlap"],
         tta=settings["tta"],
@@ -139,9 +148,21 @@ def _options(settings: dict[str, Any]) -> Any:
         min_size=settings["min_size"],
         group=settings["group"],
         niter=settings["niter"],
+        max_size_fraction=settings["max_size_fraction"],
+        percentiles=_percentiles(settings["percentiles"]),
         normalise_tile=settings["normalise_tile"],
         invert=settings["invert"],
     )
+
+
+def _percentiles(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = text.split(",")
+        return float(low), float(high)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not two numbers such as 1,99", param_hint="--percentiles") from None
 
 
 class _Teller:

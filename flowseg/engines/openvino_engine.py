@@ -1,5 +1,6 @@
 """Run a network on the processor through OpenVINO: the graph is built straight from the weights, without torch."""
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +33,10 @@ def _core() -> Any:
 
 
 class OpenVinoEngine:
-    """See `flowseg.engines.Engine`."""
+    """See `flowseg.engines.Engine`.
+
+    Several threads may call it: one runs at a time, on all processors. A pickled copy compiles anew.
+    """
 
     name = "openvino"
     device = "cpu"
@@ -40,9 +44,14 @@ class OpenVinoEngine:
 
     def __init__(self, architecture: Architecture, weights: Weights, precision: str = "fp32") -> None:
         self.precision = precision
+        self._architecture, self._weights = architecture, weights
         self._core = _core()
         self._graph = _Graph(architecture, weights)
         self._compiled: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type["OpenVinoEngine"], tuple[Architecture, Weights, str]]:
+        return OpenVinoEngine, (self._architecture, self._weights, self.precision)
 
     def run(self, tiles: Floats, style: Floats | None = None) -> Batch:
         """Run the network on tiles (N, C, H, W), each with its own style or all with the one given, (S,)."""
@@ -58,6 +67,11 @@ class OpenVinoEngine:
         return pooled
 
     def _infer(self, which: str, *inputs: Floats) -> list[Floats]:
+        with self._lock:  # a request that runs takes no second one
+            results = self._request(which).infer(list(map(np.ascontiguousarray, inputs)), share_inputs=True)
+        return [np.asarray(value, np.float32) for value in results.values()]
+
+    def _request(self, which: str) -> Any:
         if which not in self._compiled:
             settings = {
                 "INFERENCE_PRECISION_HINT": _PRECISIONS[self.precision],
@@ -66,8 +80,7 @@ class OpenVinoEngine:
             }
             compiled = self._core.compile_model(self._graph.model(which), "CPU", settings)
             self._compiled[which] = compiled.create_infer_request()
-        results = self._compiled[which].infer(list(map(np.ascontiguousarray, inputs)), share_inputs=True)
-        return [np.asarray(value, np.float32) for value in results.values()]
+        return self._compiled[which]
 
 
 class _Graph:

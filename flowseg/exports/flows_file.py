@@ -42,9 +42,14 @@ def encode(flows: Floats, cellprob: Floats, about: Mapping[str, Any]) -> bytes:
 
 def read(path: Path) -> KeptFlows:
     """Read what `encode` wrote; nothing in the file is run."""
+    wanted = "not a file of flows that --save flows wrote"
     try:
+        if not zipfile.is_zipfile(path):
+            raise InputError(f"{path} is {wanted}, or was cut short")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             about = dict(json.loads(str(kept["about"])))
             return KeptFlows(kept["flows"], kept["cellprob"], about)
+    except InputError:
+        raise
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not a file of flows that --save flows wrote: {error}") from error
+        raise InputError(f"{path} is {wanted}: {error}") from error

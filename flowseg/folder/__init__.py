@@ -76,6 +76,8 @@ class Job:
             raise OptionError(f"rle_order is {self.rle_order!r}; wanted row or column")
         if self.coco_form not in ("rle", "polygons"):
             raise OptionError(f"coco_form is {self.coco_form!r}; wanted rle or polygons")
+        if self.max_bytes is not None and self.max_bytes <= 0:
+            raise OptionError(f"max_bytes is {self.max_bytes}; wanted a number of bytes above 0")
         object.__setattr__(self, "save", save)
 
 
@@ -137,6 +139,7 @@ def run(
     started = time.perf_counter()
     items = [_Item(place, name, path) for place, (name, path) in enumerate(named(paths).items())]
     _check_inputs_are_safe(items, job)
+    model.check(options)
     job.out.mkdir(parents=True, exist_ok=True)
     summary = Summary()
     with files.only_writer(job.out):
@@ -151,7 +154,7 @@ def run(
             _write_tables(job, summary, record)
             files.write_whole(job.out / "run.json", json.dumps(record, indent=1).encode())
         except OSError as error:
-            summary.problem = f"the tables and run.json are not complete: {error}"
+            summary.problem = f"the tables and run.json are not complete: {files.in_words(error)}"
     return summary
 
 
@@ -172,7 +175,7 @@ class _Run:
         self, model: Model, job: Job, options: SegmentOptions, summary: Summary, tell: Callable[[Line], None]
     ) -> None:
         self.model, self.job, self.options = model, job, options
-        self.settings = _settings_digest(model, job, options)
+        self.masks, self.settings = _settings_digests(model, job, options)
         self.ledger = Ledger(job.out / STATE)
 
         def keep_and_tell(line: Line) -> None:
@@ -220,8 +223,16 @@ class _Run:
         with contextlib.suppress(OSError):
             if files.digest(item.path) != line["input"]:
                 self.ledger.begin(item.name)
-                for each in set(_results.names_of_files(item.name, SAVES).values()) & set(map(str, line["files"])):
-                    (self.job.out / each).unlink(missing_ok=True)
+                self._discard(item, _files_of(line))
+
+    def _discard(self, item: _Item, wrong: set[str]) -> None:
+        """Remove those files of an image that are no longer right, and the tables they are part of."""
+        for kind, relative in _results.names_of_files(item.name, SAVES).items():
+            if relative in wrong:
+                (self.job.out / relative).unlink(missing_ok=True)
+                table = _results.OUTPUTS[kind].table
+                if table and kind not in self.job.save:  # others are put together again at the end
+                    (self.job.out / table).unlink(missing_ok=True)
 
     def _read_ahead(
         self, readers: ThreadPoolExecutor, items: Sequence[_Item]
@@ -280,25 +291,32 @@ class _Run:
 
     def _keep(self, item: _Item, outcome: "_Found") -> None:
         """Write the results of one image, then its line: a line stands only for files that are whole."""
-        job, found = self.job, outcome.found
+        job, found, before = self.job, outcome.found, self.ledger.get(item.name)
+        written = list(_results.names_of_files(item.name, job.save).values())
+        others = _files_of(before) - set(written)
+        right = before is not None and (before["input"], before.get("masks")) == (outcome.digest, self.masks)
         line = {
             **line_of(item.name, item.path, found),
             "seconds": round(outcome.seconds, 4),
             "input": outcome.digest,
+            "masks": self.masks,
             "settings": self.settings,
-            "files": list(_results.names_of_files(item.name, job.save).values()),
+            "files": written,
+            "earlier": sorted(others) if right else [],
         }
         try:
             self.ledger.begin(item.name)
+            if not right:
+                self._discard(item, others)
             source = os.path.abspath(item.path)
-            result = _results.Result(item.name, source, found, self._masks(found), job.rle_order, job.coco_form)
+            result = _results.Result(item.name, source, found, self._thresholds(found), job.rle_order, job.coco_form)
             _results.write(job.out, result, job.save)
             self.ledger.add(line)
         except _OF_ONE_IMAGE as error:
             line = line_of_failure(item.name, item.path, error)
         self.lines.put(item.place, line)
 
-    def _masks(self, found: Segmentation) -> MaskOptions:
+    def _thresholds(self, found: Segmentation) -> MaskOptions:
         """Return the thresholds that an image was segmented with."""
         return self.options.masks(self.model.config, self.model.config.diameter_mean / found.diameter)
 
@@ -325,6 +343,11 @@ def _check_is_text(item: _Item) -> None:
         item.name.encode()
     except UnicodeEncodeError:
         raise InputError("the name is not in UTF-8: rename the file or its folder") from None
+
+
+def _files_of(line: Line | None) -> set[str]:
+    """Return the files that an image has, those that a run before the last one wrote included."""
+    return set() if line is None else {str(each) for each in (*line["files"], *line.get("earlier", ()))}
 
 
 def _refuse_another_image(item: _Item, line: Line) -> None:
@@ -368,9 +391,12 @@ def _record(model: Model, job: Job, options: SegmentOptions, summary: Summary) -
     }
 
 
-def _settings_digest(model: Model, job: Job, options: SegmentOptions) -> str:
-    """Return a digest of all that decides what results look like."""
+def _settings_digests(model: Model, job: Job, options: SegmentOptions) -> tuple[str, str]:
+    """Return a digest of all that decides what is found, and one of all that decides which files are there."""
     description = {name: value for name, value in model.description.items() if name != "models"}
-    written = [list(job.save), job.rle_order, job.coco_form]
-    settings = [__version__, description, asdict(options), *written, job.axes, job.plane]
+    masks = [__version__, description, asdict(options), job.axes, job.plane]
+    return _digest(masks), _digest([*masks, list(job.save), job.rle_order, job.coco_form])
+
+
+def _digest(settings: list[Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -104,5 +104,5 @@ def line_of(name: str, path: Path, found: Segmentation) -> Line:
 
 def line_of_failure(name: str, path: Path, error: BaseException) -> Line:
     """Return the line of an image that could not be done."""
-    what = "out of memory: a smaller --tile takes less" if isinstance(error, MemoryError) else str(error)
+    what = "out of memory: a smaller --tile takes less" if isinstance(error, MemoryError) else files.in_words(error)
     return {"name": name, "path": str(path), "status": "failed", "error": what}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from flowseg import rle
 from flowseg.dynamics import find_masks
@@ -55,10 +56,12 @@ def remake(
     if (out / STATE).exists():
         raise InputError(f"{out} holds the results of flowseg segment: choose another folder")
     save = _results.checked(save, SAVES)
+    given: dict[str, Any] = dict(thresholds or {})
+    MaskOptions(**given)  # refuses what would fail with every file
     lines, files_of_images = [], {}
     for name, path in named(paths, drop="_flows").items():
         try:
-            result = replace(_remade(name, path, rle_order, thresholds or {}), form=coco_form)
+            result = replace(_remade(name, path, rle_order, given), form=coco_form)
             _results.write(out, result, save)
             files_of_images[name] = _file_name(result)
             lines.append(line_of(name, path, result.found))

@@ -241,7 +241,7 @@ def _described(task: Task, asked: Asked) -> dict[str, Any]:
         "command": dict(asked.command),
         "pretrained": asked.pretrained,
         "axes": asked.axes,
-        "channels": [asked.choice.first, asked.choice.second],
+        "channels": list(asked.choice.items),
         "train": [item.name for item in task.split.train],
         "validation": [item.name for item in task.split.validation],
         "versions": {"flowseg": __version__, "torch": torch.__version__, "python": platform.python_version()},

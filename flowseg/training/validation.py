@@ -55,7 +55,7 @@ def look(
 ) -> Iterator[Seen]:
     """Segment items, each at the diameter that ``diameter`` says of its truth; None: as the model estimates it."""
     choice = choice or ChannelChoice()
-    channels = None if choice.first is None else (choice.first, "none" if choice.second is None else choice.second)
+    channels = None if choice.first is None else tuple("none" if item is None else item for item in choice.items)
     for item in items:
         image, truth = item.sample(axes)
         options = SegmentOptions(diameter=diameter(truth), channels=channels)

@@ -146,7 +146,7 @@ def test_safetensors_without_a_config_read_like_cellpose(tmp_path: Path) -> None
 @pytest.mark.parametrize(("outputs", "hint"), [(1, "restoration"), (2, "restoration"), (4, "Omnipose")])
 def test_networks_that_cannot_segment_say_so(tmp_path: Path, outputs: int, hint: str) -> None:
     read = checkpoint.read(saved(tmp_path / "model", weights_of(Architecture(widths=(2, 3), outputs=outputs))))
-    with pytest.raises(ModelError, match=f"has {outputs} outputs; wanted 3.*{hint}"):
+    with pytest.raises(ModelError, match=f"gives {outputs} maps?; wanted 3.*{hint}"):
         read.require_segmentation()
     checkpoint.read(saved(tmp_path / "right", weights_of())).require_segmentation()
 

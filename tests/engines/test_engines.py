@@ -1,6 +1,8 @@
 """Engines give what the network gives, in float32 to rounding and in bfloat16 nearly."""
 
 import importlib.util
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -81,6 +83,32 @@ def test_bfloat16_is_close(name: str) -> None:
     exact, rough = (start(name, network, precision).run(tiles).maps for precision in ("fp32", "bf16"))
     assert rough.dtype == np.float32
     assert np.abs(exact - rough).max() < 0.05 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_several_threads_may_run_one_engine(name: str) -> None:
+    engine, tiles = start(name, some_network(ARCHITECTURES[1])), some_tiles(2, 64, 64)
+    style = np.ones(256, np.float32) / 16
+    alone = engine.run(tiles).maps, engine.run(tiles, style).maps, engine.styles(tiles)
+    with ThreadPoolExecutor(4) as threads:
+        own = [threads.submit(engine.run, tiles) for _ in range(4)]
+        given = [threads.submit(engine.run, tiles, style) for _ in range(4)]
+        styles = [threads.submit(engine.styles, tiles) for _ in range(4)]
+    for each in own:
+        np.testing.assert_allclose(each.result().maps, alone[0], atol=1e-5)
+    for each in given:
+        np.testing.assert_allclose(each.result().maps, alone[1], atol=1e-5)
+    for mean in styles:
+        np.testing.assert_allclose(mean.result(), alone[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_engine_can_be_sent_to_another_process(name: str) -> None:
+    engine, tiles = start(name, some_network(ARCHITECTURES[0])), some_tiles(2, 32, 32)
+    wanted = engine.run(tiles)
+    again = pickle.loads(pickle.dumps(engine))
+    assert (again.name, again.device, again.precision) == (engine.name, engine.device, engine.precision)
+    np.testing.assert_allclose(again.run(tiles).maps, wanted.maps, atol=1e-5)
 
 
 def test_the_choice_says_why() -> None:

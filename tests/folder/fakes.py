@@ -26,6 +26,9 @@ class FakeModel:
         self.seen: list[str] = []
         self.needs = 0
 
+    def check(self, options: SegmentOptions) -> None:
+        pass
+
     def segment(self, image: Image, options: SegmentOptions, max_bytes: int | None = None) -> Segmentation:
         self.before(image)
         time.sleep(self.seconds)

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from flowseg import files, rle
-from flowseg.errors import InputError
+from flowseg.errors import InputError, OptionError
 from flowseg.folder import STATE, Job, Line, _results, run
 from flowseg.images import Image
 from flowseg.options import SegmentOptions
@@ -111,6 +111,50 @@ def test_what_is_wanted_has_no_order(tmp_path: Path) -> None:
     paths = [save(tmp_path / "in" / "a.tif", 2)]
     go(FakeModel(), paths, Job(tmp_path / "out", ("labels", "rle")))
     assert statuses(go(FakeModel(), paths, Job(tmp_path / "out", ("rle", "labels", "rle")))) == ["kept"]
+
+
+def test_results_of_other_options_do_not_stay_beside_new_ones(tmp_path: Path) -> None:
+    paths, out = [save(tmp_path / "in" / f"{name}.tif", 2) for name in "ab"], tmp_path / "out"
+    go(FakeModel(), paths, Job(out, ("labels", "rle", "table", "flows")))
+    go(FakeModel(), paths, Job(out, ("labels",)))  # the same instances: all of it is still right
+    assert {"a_flows.npz", "submission.csv", "measurements.csv"} <= {path.name for path in out.iterdir()}
+    go(FakeModel(), paths, Job(out, ("labels", "table")), SegmentOptions(diameter=9.0))
+    left = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert left == {
+        *("a_labels.tif", "b_labels.tif", "measurements.csv", "run.json", STATE, files._LOCK),
+        *(".parts/a.table.csv", ".parts/b.table.csv"),
+    }
+
+
+def test_files_of_the_user_are_not_taken_for_results_of_other_options(tmp_path: Path) -> None:
+    paths, out = [save(tmp_path / "in" / "a.tif", 2)], tmp_path / "out"
+    go(FakeModel(), paths, Job(out))
+    for name in ("a_flows.npz", "submission.csv", "a.geojson"):
+        (out / name).write_text("mine")
+    go(FakeModel(), paths, Job(out), SegmentOptions(diameter=9.0))
+    assert all((out / name).read_text() == "mine" for name in ("a_flows.npz", "submission.csv", "a.geojson"))
+
+
+def test_what_the_disk_says_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [save(tmp_path / "in" / "a.tif", 2), tmp_path / "in" / "gone.tif"]
+    lines = go(FakeModel(), paths, Job(tmp_path / "out"))
+    assert lines[1]["error"] == f"{paths[1]}: No such file or directory"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_results, "write", full)
+        lines = go(FakeModel(), paths[:1], Job(tmp_path / "out", overwrite=True))
+    assert lines[0]["error"].startswith("the disk is full (No space left on device): make room")
+    beside = tmp_path / f".0{files._PART}"
+    assert files.in_words(OSError(errno.EACCES, "Denied", str(beside))) == f"{tmp_path} cannot be written to: Denied"
+
+
+@pytest.mark.parametrize("most", [0, -1])
+def test_memory_that_cannot_be_is_refused(tmp_path: Path, most: int) -> None:
+    with pytest.raises(OptionError, match="above 0"):
+        Job(tmp_path, max_bytes=most)
 
 
 def test_lines_come_in_the_order_of_the_images(tmp_path: Path) -> None:
