@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from flowseg import __version__, rle, threads
+from flowseg import __version__, threads
 from flowseg.dataset import CropOptions, Crops
 from flowseg.options import Architecture, ModelConfig
 from flowseg.sources.data_sets import open_collection
@@ -93,10 +93,11 @@ def write_table(folder: Path) -> None:
                 along = rows * np.sin(angle) + columns * np.cos(angle)
                 across = rows * np.cos(angle) - columns * np.sin(angle)
                 shape = (across / axes[0]) ** 2 + (along / axes[1]) ** 2 < 1
-                mask = np.zeros(SHAPE, bool)
                 top, left = rng.integers(0, SHAPE[0] - 48), rng.integers(0, SHAPE[1] - 48)
-                mask[top : top + 48, left : left + 48] = shape
-                writer.writerow([name, rle.encode(mask), SHAPE[1], SHAPE[0], ("shsy5y", "cort", "astro")[image % 3]])
+                there = shape.any(axis=1)  # an ellipse has one run in a row
+                starts = (top + np.flatnonzero(there)) * SHAPE[1] + left + shape[there].argmax(axis=1) + 1
+                text = " ".join(map(str, np.stack([starts, shape[there].sum(axis=1)], axis=1).ravel().tolist()))
+                writer.writerow([name, text, SHAPE[1], SHAPE[0], ("shsy5y", "cort", "astro")[image % 3]])
 
 
 def weighed(folder: Path) -> dict[str, float]:

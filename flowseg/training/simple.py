@@ -17,6 +17,7 @@ from flowseg.training.loop import Progress, Tell
 from flowseg.training.options import TrainOptions
 from flowseg.training.run import Asked, NewModel, Trained, run
 from flowseg.training.split import Split, held_out
+from flowseg.training.waiting import Watch
 
 Source = str | os.PathLike[str] | Collection | Sequence[Any]
 
@@ -37,6 +38,7 @@ def train(
     widths: Sequence[int] = (32, 64, 128, 256),
     augment: Mapping[str, float | bool] | AugmentOptions | None = None,
     licence: str = "",
+    skip_problems: bool = False,
     resume: bool = False,
     quiet: bool = False,
     tell: Tell | None = None,
@@ -66,6 +68,8 @@ def train(
         Some of `flowseg.augment.AugmentOptions`: ``{"scale": 0.5, "flip": False}``.
     licence
         Of the weights, for the model's file.
+    skip_problems
+        Train on what can be read and say what cannot; otherwise that is an error, which lists all of it.
     resume
         Go on where the training in ``out`` was stopped; everything else must be as it was.
     quiet
@@ -90,9 +94,10 @@ def train(
     options = _options(settings, augment)
     if axes is not None:
         options = replace(options, crop=replace(options.crop, axes=axes))
-    items, described = _items(source, axes)
+    watch = Watch(say=_nothing if quiet else _print)
+    items, described = _items(source, axes, watch if skip_problems else None)
     if val is not None:
-        split = Split(items, _items(val, axes)[0])
+        split = Split(items, _items(val, axes, watch if skip_problems else None)[0])
     else:
         split = held_out(items, val_part, options.seed, group=group, stratify=stratify)
     asked = Asked(
@@ -103,8 +108,9 @@ def train(
         channel_choice.parse(channels),
         described,
         licence=licence,
+        skip_problems=skip_problems,
     )
-    return run(split, out, options, asked, resume=resume, tell=_teller(quiet, tell))
+    return run(split, out, options, asked, resume=resume, tell=_teller(quiet, tell), watch=watch)
 
 
 def _options(settings: Mapping[str, Any], augment: Mapping[str, float | bool] | AugmentOptions | None) -> TrainOptions:
@@ -126,11 +132,15 @@ def _options(settings: Mapping[str, Any], augment: Mapping[str, float | bool] | 
     return TrainOptions(crop=crop, **{name: value for name, value in settings.items() if name in of_training})
 
 
-def _items(source: Source, axes: str | None) -> tuple[list[Item], str]:
-    """Return the items of a source, and the source in words."""
+def _items(source: Source, axes: str | None, skipping: Watch | None = None) -> tuple[list[Item], str]:
+    """Return the items of a source, and the source in words; problems are said where they are to be skipped."""
     if isinstance(source, str | os.PathLike):
         source = open_collection(Path(source))
     if isinstance(source, Collection):
+        if skipping is not None:
+            for problem in source.problems:
+                skipping.say(f"left out: {problem}")
+            source = replace(source, problems=())
         source.require_sound()
         return list(source), source.root.resolve().name
     given = list(source)
@@ -144,6 +154,14 @@ def _teller(quiet: bool, tell: Tell | None) -> Tell:
         if tell is not None:
             tell(now)
         if now.report is not None and not quiet:
-            print(now.report.text(), flush=True)  # noqa: T201 - a notebook shows it
+            _print(now.report.text())
 
     return both
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - a notebook shows it
+
+
+def _nothing(text: str) -> None:
+    """Say nothing."""
