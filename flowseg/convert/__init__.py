@@ -231,7 +231,7 @@ def _remove_older_masks(folder: Path, written: set[Path]) -> None:
 def _copy_of(entry: Entry, to: str) -> str:
     """Return where the copy of an image goes, below the folder: where those who read the format look for it."""
     if entry.item.path is None:
-        raise InputError(f"{entry.name} has no image to copy")
+        raise InputError(f"{entry.name} has no image to copy: say where the images are (--images)")
     ending = entry.item.path.suffix
     return f"{entry.name}/images/{Path(entry.name).name}{ending}" if to == "masks" else f"{entry.name}{ending}"
 

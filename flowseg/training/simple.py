@@ -19,6 +19,7 @@ from flowseg.training.run import Asked, NewModel, Trained, run
 from flowseg.training.run_folder import RunFolder
 from flowseg.training.shown import Shown
 from flowseg.training.split import Split, held_out
+from flowseg.training.waiting import Watch
 
 Source = str | os.PathLike[str] | Collection | Sequence[Any]
 
@@ -40,6 +41,7 @@ def train(
     augment: Mapping[str, float | bool] | AugmentOptions | None = None,
     licence: str = "",
     export: str = "",
+    skip_problems: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
@@ -72,6 +74,8 @@ def train(
         Of the weights, for the model's file.
     export
         ``"cellpose"``: write ``cellpose_model`` too, a file that Cellpose 2 and 3 open.
+    skip_problems
+        Train on what can be read and say what cannot; otherwise that is an error, which lists all of it.
     resume
         Go on where the training in ``out`` was stopped; everything else must be as it was.
     overwrite
@@ -100,9 +104,10 @@ def train(
     options = _options(settings, augment)
     if axes is not None:
         options = replace(options, crop=replace(options.crop, axes=axes))
-    items, described = _items(source, axes)
+    watch = Watch(say=_nothing if quiet else _print)
+    items, described = _items(source, axes, watch if skip_problems else None)
     if val is not None:
-        split = Split(items, _items(val, axes)[0])
+        split = Split(items, _items(val, axes, watch if skip_problems else None)[0])
     else:
         split = held_out(items, val_part, options.seed, group=group, stratify=stratify)
     asked = Asked(
@@ -113,12 +118,13 @@ def train(
         channel_choice.parse(channels),
         described,
         licence=licence,
+        skip_problems=skip_problems,
         export=export,
     )
     if overwrite:
         RunFolder(Path(out)).clear()
     with Shown(quiet, tell) as shown:
-        return run(split, out, options, asked, resume=resume, tell=shown.tell)
+        return run(split, out, options, asked, resume=resume, tell=shown.tell, watch=watch)
 
 
 def _options(settings: Mapping[str, Any], augment: Mapping[str, float | bool] | AugmentOptions | None) -> TrainOptions:
@@ -140,14 +146,26 @@ def _options(settings: Mapping[str, Any], augment: Mapping[str, float | bool] | 
     return TrainOptions(crop=crop, **{name: value for name, value in settings.items() if name in of_training})
 
 
-def _items(source: Source, axes: str | None) -> tuple[list[Item], str]:
-    """Return the items of a source, and the source in words."""
+def _items(source: Source, axes: str | None, skipping: Watch | None = None) -> tuple[list[Item], str]:
+    """Return the items of a source, and the source in words; problems are said where they are to be skipped."""
     if isinstance(source, str | os.PathLike):
         source = open_collection(Path(source))
     if isinstance(source, Collection):
+        if skipping is not None:
+            for problem in source.problems:
+                skipping.say(f"left out: {problem}")
+            source = replace(source, problems=())
         source.require_sound()
         return list(source), source.root.resolve().name
     given = list(source)
     if all(isinstance(one, Item) for one in given):
         return given, f"{len(given)} images"
     return memory.items(given, axes), f"{len(given)} images given as arrays"
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - a notebook shows it
+
+
+def _nothing(text: str) -> None:
+    """Say nothing."""

@@ -44,7 +44,7 @@ def held_out(items: Sequence[Item], part: float, seed: int, *, group: str = "", 
         what = f"group of {group}" if group else "image"
         raise OptionError(
             f"there is {'one' if count else 'no'} {what}, and a part is to be held back to validate on: give images "
-            "for that (--val), or hold back none (--val-part 0)"
+            "for that (val=, --val DIR), or hold back none (val_part=0, --val-part 0)"
         )
     taken, folds = _ratio(part, count)
     places = np.array(_places(items, folds, seed, group, stratify))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 import flowseg
 from flowseg import checkpoint
@@ -97,3 +98,19 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
         flowseg.train([(np.zeros((40, 40)), np.ones((41, 40), int))] * 2, tmp_path / "run", quiet=True, **TINY)
     with pytest.raises(InputError):
         flowseg.train(tmp_path / "nothing", tmp_path / "run")
+
+
+def test_problems_are_left_out_where_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    for number, (image, labels) in enumerate(pairs(3)):
+        tifffile.imwrite(folder / f"{number}.tif", image.astype(np.uint8))
+        tifffile.imwrite(folder / f"{number}_masks.tif", labels.astype(np.uint16) if number else labels / 2)
+    tifffile.imwrite(folder / "alone.tif", pairs(1)[0][0].astype(np.uint8))
+    with pytest.raises(InputError, match=r"1 problem:\n  - alone.tif has no masks"):
+        flowseg.train(folder, tmp_path / "run", **TINY)
+    done = flowseg.train(folder, tmp_path / "run", skip_problems=True, val_part=0.34, **TINY)
+    said = capsys.readouterr().out
+    assert said.count("left out: ") == 2
+    assert "fraction" in said
+    assert len(done.history) == 2

@@ -89,7 +89,7 @@ def test_of_groups_of_many_sizes_the_nearest_is_held_back() -> None:
 
 
 def test_one_image_cannot_be_split_and_the_text_says_what_to_do() -> None:
-    with pytest.raises(OptionError, match=r"there is one image.*--val\).*--val-part 0"):
+    with pytest.raises(OptionError, match=r"there is one image.*--val DIR\).*--val-part 0"):
         held_out(named(1), 0.15, 0)
     with pytest.raises(OptionError, match="there is one group of plate"):
         held_out(named(9, plates=1), 0.15, 0, group="plate")
