@@ -16,12 +16,16 @@ author = "The flowseg developers"
 copyright = "2026, the flowseg developers"  # noqa: A001 - Sphinx calls it so
 version = release = flowseg.__version__
 language = "en"
+smartquotes_action = "D"  # dashes; quotes stay, which mostly stand around words of code
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "commands", "formulas"]
+extensions = [
+    *("myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"),
+    *("commands", "examples", "formulas", "short_types"),  # our own, in _ext
+]
 exclude_patterns = ["_build", "_ext", "_pictures"]
 nitpicky = False
 
-myst_enable_extensions = ["amsmath", "dollarmath", "colon_fence", "deflist"]
+myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 napoleon_google_docstring = False

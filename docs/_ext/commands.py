@@ -58,31 +58,32 @@ def _paragraphs(text: str) -> Iterator[str]:
     """Yield the paragraphs of a docstring; those that keep their lines become blocks under their first line."""
     for paragraph in re.split(r"\n\s*\n", text):
         if not paragraph.lstrip(" ").startswith(_KEPT):
-            yield re.sub(r"(?<![`\w])(_\w+\.\w+)", r"`\1`", re.sub("``", "`", paragraph))
+            yield _plain(paragraph.replace("``", "`"))
         else:
             title, *lines = paragraph.lstrip(" ").removeprefix(_KEPT).strip("\n").splitlines()
             block = inspect.cleandoc("\n".join(["", *lines]))
             language = "bash" if title.startswith("Example") else "text"
-            yield f"{title}\n\n```{language}\n{_with_comments(block) if language == 'bash' else block}\n```"
+            yield f"{_plain(title)}\n\n```{language}\n{_with_comments(block) if language == 'bash' else block}\n```"
         yield ""
 
 
 def _with_comments(block: str) -> str:
     """Put a # before what an example says about itself, after several blanks."""
-    return re.sub(r"(?m)^(\S.*?\S)( {3,})(\S.*)$", r"\1\2# \3", block)
+    return re.sub(r"(?m)^(\S.*?\S)( {3,})(\S.*)$", r"\1  # \3", block)
 
 
 def _row(option: click.Option, context: click.Context) -> str:
     record = option.get_help_record(context)
     assert record is not None
     names = ", ".join(f"`{each}`" for each in sorted([*option.opts, *option.secondary_opts], key=len))
-    kind = "" if option.is_flag else f" {_plain(option.make_metavar(context))}"
-    what = re.sub(r"\s*\[[^\]]*\]$", "", record[1]).replace("|", r"\|")
+    kind = "" if option.is_flag else f" `{option.make_metavar(context)}`".replace("|", r"\|")
+    what = re.sub(r"\s*\[[^\]]*\]$", "", record[1])
     return f"| {names}{kind} | {_plain(what)} | {_default(option)} |"
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"([<>*_])", r"\\\1", text).replace(r"\|", "|").replace("|", r"\|")
+    """Escape what Markdown would take for more than text; options become code."""
+    return re.sub(r"(?<![`\w-])--[a-z][a-z-]*", r"`\g<0>`", re.sub(r"[<>*_|]", r"\\\g<0>", text))
 
 
 def _default(option: click.Option) -> str:

@@ -1,56 +1,47 @@
 """Formulas drawn when the site is built (matplotlib's mathtext), so that pages need no script and no network."""
 
 import html
-import io
-import re
 
 from docutils import nodes
-from matplotlib import mathtext, rc_context
 from matplotlib.font_manager import FontProperties
+from matplotlib.path import Path
+from matplotlib.textpath import TextPath
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
-_POINTS_IN_EM = 12.0  # at this font size a formula fits the text around it
+_SIZE = 100.0  # units in an em
+_EM = 1.12  # how large an em of a formula is beside that of the text around it
+_LETTERS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C", Path.CLOSEPOLY: "Z"}
 
 
-def drawn(text: str, name: str) -> str:
+def drawn(text: str) -> str:
     """Return a formula as an SVG that takes the colour and the size of the text around it."""
-    buffer = io.BytesIO()
-    with rc_context({"mathtext.fontset": "cm", "svg.hashsalt": name}):
-        font = FontProperties(size=_POINTS_IN_EM)
-        depth = mathtext.math_to_image(f"${text}$", buffer, prop=font, format="svg")
-    return _embedded(buffer.getvalue().decode(), depth, text, name)
+    path = TextPath((0, 0), f"${text}$", size=_SIZE, prop=FontProperties(math_fontfamily="cm"))
+    box = path.get_extents()
+    width, height, depth = (value / _SIZE * _EM for value in (box.width, box.height, -box.y0))
+    return (
+        f'<svg class="formula" role="img" aria-label="{html.escape(text)}" '
+        f'viewBox="{box.x0:.1f} {-box.y1:.1f} {box.width:.1f} {box.height:.1f}" '
+        f'style="width:{width:.3f}em;height:{height:.3f}em;vertical-align:{-depth:.3f}em">'
+        f'<path d="{_steps(path)}"/></svg>'
+    )
 
 
-def _embedded(svg: str, depth: float, text: str, name: str) -> str:
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(id="|href="#)', rf"\1{name}-", svg)  # several formulas stand on a page
-
-    def scaled(found: re.Match[str]) -> str:
-        return f'{found[1]}="{float(found[2]) / _POINTS_IN_EM:.3f}em"'
-
-    head, rest = svg.split(">", 1)
-    head = re.sub(r'\b(width|height)="([\d.]+)pt"', scaled, head)
-    style = f"vertical-align:{-depth / _POINTS_IN_EM:.3f}em"
-    return f'{head} class="formula" role="img" aria-label="{html.escape(text)}" style="{style}">{rest}'
-
-
-def _numbered(self: HTML5Translator) -> str:
-    self.formulas = getattr(self, "formulas", 0) + 1
-    return f"f{self.formulas}"
+def _steps(path: TextPath) -> str:
+    steps = []
+    for points, code in path.iter_segments(simplify=False, curves=True):
+        corners = [] if code == Path.CLOSEPOLY else [f"{x:.1f} {-y:.1f}" for x, y in points.reshape(-1, 2)]
+        steps.append(_LETTERS[code] + " ".join(corners))
+    return "".join(steps)
 
 
 def _inline(self: HTML5Translator, node: nodes.math) -> None:
-    self.body.append(drawn(node.astext(), _numbered(self)))
+    self.body.append(drawn(node.astext()))
     raise nodes.SkipNode
 
 
 def _block(self: HTML5Translator, node: nodes.math_block) -> None:
-    lines = [line for line in node.astext().split(r"\\") if line.strip()]
-    self.body.append('<div class="formulas">')
-    self.body += [f"<p>{drawn(line.strip(), _numbered(self))}</p>" for line in lines]
-    self.body.append("</div>")
+    self.body.append(f'<p class="formulas">{drawn(node.astext().strip())}</p>')
     raise nodes.SkipNode
 
 

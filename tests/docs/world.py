@@ -18,6 +18,7 @@ from flowseg.options import Architecture
 from flowseg.sources.data_sets import open_collection
 from flowseg.synthetic import write_sartorius
 from tests.docs.blocks import ROOT
+from tests.networks import scrambled
 
 EXAMPLES = ROOT / "examples"
 SIDE = 112
@@ -99,6 +100,11 @@ def _uneven(path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------- models
 
 
+def small_model() -> bytes:
+    """Return a file of Cellpose whose network is small and knows nothing, for trainings to begin with."""
+    return _saved(scrambled(Architecture(widths=(4, 8, 8, 16))).state_dict())
+
+
 def cellpose_model() -> bytes:
     """Return a file as Cellpose 3 writes it whose network finds nuclei: the shipped one, with grey for its colours."""
     shipped = checkpoint.read(ROOT / "models/nuclei/nuclei.safetensors").network().state_dict()
@@ -113,18 +119,22 @@ def cellpose_model() -> bytes:
             if name.endswith("running_var"):
                 given[1] = 1
         weights[name] = given.to(wanted.dtype)
-    weights["diam_mean"] = weights["diam_labels"] = torch.tensor([20.0])
+    return _saved(weights)
+
+
+def _saved(weights: dict[str, torch.Tensor]) -> bytes:
     buffer = io.BytesIO()
-    torch.save(weights, buffer)
+    torch.save({**weights, "diam_mean": torch.tensor([20.0]), "diam_labels": torch.tensor([20.0])}, buffer)
     return buffer.getvalue()
 
 
 def cellpose_folder(folder: Path) -> None:
     """Fill Cellpose's folder of models."""
     folder.mkdir(parents=True)
-    data = cellpose_model()
-    for name in ("cyto3", "cyto2torch_0", "livecell_cp3", "CP_20240110_mine"):
-        (folder / name).write_bytes(data)
+    for name in ("cyto3", "CP_20240110_mine"):
+        (folder / name).write_bytes(cellpose_model())
+    for name in ("cyto2torch_0", "livecell_cp3"):
+        (folder / name).write_bytes(small_model())
 
 
 def registry_without_digests(folder: Path) -> None:
