@@ -36,7 +36,8 @@ def test_constraints_pin_every_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["test"], *extras["docs"]]
     for requirement in wanted:
         name = requirement.split(">")[0].split("=")[0].split("[")[0].strip().lower().replace("_", "-")
         assert name in pinned, f"{name} has no line in constraints.txt"
