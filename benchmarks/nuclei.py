@@ -60,9 +60,14 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    split = held_out(list(open_collection(options.data)), 0.15, seed=1, stratify="kind")
+    split = split_of(options.data)
     results = {name: kept(options.keep, name, step) for name, step in steps(split, options).items()}
     write(results, split, options)
+
+
+def split_of(data: Path) -> Split:
+    """Return the images to train on and those held back, as models/nuclei/train.sh parts them."""
+    return held_out(list(open_collection(data)), 0.15, seed=1, stratify="kind")
 
 
 def steps(split: Split, options: Any) -> dict[str, Callable[[], Scores]]:
@@ -117,10 +122,19 @@ the gain in mean AP over the first row, with the 95 % interval over images.
 | network | AP at IoU 0.5 | at 0.75 | mean AP | {" | ".join(sorted(set(kinds.values())))} | gain |
 |{"---|" * (5 + len(set(kinds.values())))}
 """
+    put(MARK, header + "\n".join(lines) + "\n")
+
+
+def put(mark: str, section: str) -> None:
+    """Put a section into the card, in place of the one with the same heading, or before the one on use and limits."""
     page = CARD.read_text()
-    before, _, after = page.partition(f"{MARK}\n")
-    rest = after[after.index("\n## ") :] if "\n## " in after else ""
-    CARD.write_text(f"{before.rstrip()}\n\n{header}" + "\n".join(lines) + f"\n{rest}")
+    before, found, after = page.partition(f"{mark}\n")
+    if found:
+        rest = after[after.index("\n## ") :]
+    else:
+        before, limits, after = page.partition("\n## Intended use")
+        rest = limits + after
+    CARD.write_text(f"{before.rstrip()}\n\n{section}{rest}")
 
 
 if __name__ == "__main__":
