@@ -57,7 +57,7 @@ class CropOptions:
     axes
         Axes of TIFF files that do not say theirs.
     cache_bytes
-        Images kept decoded, at most.
+        Images kept decoded, at most; data sets that are larger are read again and again, by the workers.
     augment
         What is changed at random.
     """
@@ -69,7 +69,7 @@ class CropOptions:
     balance: str = ""
     evenness: float = 1.0
     axes: str | None = None
-    cache_bytes: int = 1 << 29
+    cache_bytes: int = 3 << 28  # all of Sartorius
     augment: AugmentOptions = field(default_factory=AugmentOptions)
 
     def __post_init__(self) -> None:

@@ -214,7 +214,7 @@ def inspect(
         whole=_group(looked),
         groups=_groups(looked),
         suspicions={name: _suspicion(looked, name) for name in SUSPICIONS},
-        notes=tuple(_notes(looked)),
+        notes=(*collection.notes, *_notes(looked)),
     )
 
 

@@ -20,11 +20,12 @@ class Gathered:
 
     items: list[Item] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def collection(self, root: Path, form: str) -> Collection:
         """Return what was gathered, items in order of name."""
         items = sorted(self.items, key=lambda item: item.name)
-        return Collection(root, form, tuple(items), tuple(self.problems))
+        return Collection(root, form, tuple(items), tuple(self.problems), tuple(self.notes))
 
     def header_shape(self, path: Path, what: str) -> tuple[int, int] | None:
         """Return (height, width) as a file's header says; None, and a problem noted, where it cannot be read."""

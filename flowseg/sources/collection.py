@@ -78,12 +78,15 @@ class Collection:
         What can be used.
     problems
         What cannot, in words: a missing image, masks without an image, a row that cannot be read.
+    notes
+        What may be meant so, in words: images that a table does not name.
     """
 
     root: Path
     format: str
     items: tuple[Item, ...]
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)

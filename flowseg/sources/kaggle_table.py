@@ -16,7 +16,7 @@ from flowseg.instances import Instances
 from flowseg.rle import Order
 from flowseg.sources import _csv
 from flowseg.sources._gather import Gathered, files_in, folders_in, held, told, told_shape, unsafe
-from flowseg.sources._search import EXTENSIONS
+from flowseg.sources._search import EXTENSIONS, is_output
 from flowseg.sources.collection import Collection, Item
 
 Shape = tuple[int, int]
@@ -229,6 +229,12 @@ def _pictures(path: Path, images: Path | None, names: list[str], gathered: Gathe
             gathered.problems.append(f"{name} has several images in {folder}: {told(p.name for p in found[name])}")
         elif name not in found:
             gathered.problems.append(f"{name} has no image: looked for {name}.png and the like in {folder}")
+    unnamed = [file.name for file in files_in(folder) if file.stem not in wanted and not is_output(file)]
+    if found and unnamed:
+        gathered.notes.append(
+            f"{len(unnamed)} images in {folder} have no row in {path.name} and are left out: {told(unnamed)} (an image "
+            "without instances has a row without an encoding)"
+        )
     return {name: paths[0] for name, paths in found.items() if len(paths) == 1}
 
 

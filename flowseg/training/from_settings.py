@@ -92,6 +92,8 @@ def _opened_to_validate(settings: Mapping[str, Any], watch: Watch) -> Collection
 
 def _sound(data: Collection, settings: Mapping[str, Any], watch: Watch) -> Collection:
     """Return what can be used, with the columns of a table beside it."""
+    for note in data.notes:
+        watch.say(f"note: {note}")
     if settings.get("skip_problems"):
         for problem in data.problems:
             watch.say(f"left out: {problem}")

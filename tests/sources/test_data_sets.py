@@ -533,3 +533,15 @@ def test_a_table_without_the_columns_is_told_which_are_missing(tmp_path: Path) -
     (tmp_path / "t.json").write_text("{}")
     with pytest.raises(InputError, match="has no list of images"):
         open_collection(tmp_path / "t.json")
+
+
+def test_images_that_a_table_does_not_name_are_noted(tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "a_overlay"):
+        picture(tmp_path / "train" / f"{name}.png")
+    write_table(tmp_path / "train.csv", ["id", "annotation"], [["a", "1 3"], ["b", ""]])
+    data = open_collection(tmp_path)
+    assert data.problems == ()
+    assert [note.split(" have")[0] for note in data.notes] == [f"1 images in {tmp_path / 'train'}"]
+    assert "left out: c.png" in data.notes[0]
+    write_table(tmp_path / "train.csv", ["id", "annotation"], [["a", "1 3"], ["b", ""], ["c", ""]])
+    assert open_collection(tmp_path).notes == ()
