@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from nuclei import put, split_of
+from nuclei import CARD, USE, split_of
+from pages import put
 from scipy import ndimage
 from skimage.segmentation import expand_labels
 
@@ -22,7 +23,6 @@ from flowseg.segment import load_model
 from flowseg.sources.collection import Item
 from flowseg.training.validation import THRESHOLDS, median_diameter
 
-MARK = "## Where fluorescence is lost"
 LOOSE = 0.4
 GROWN = (0, 1, 2, 3)
 SHOWN = THRESHOLDS.index(0.5), THRESHOLDS.index(0.75)
@@ -75,7 +75,7 @@ def write(seen: list[Seen], trained: np.ndarray) -> None:
         rows.append(f"| {name} | {' | '.join(cells)} |")
     part = (trained < LOOSE).sum()
     table = "\n".join(rows)
-    text = f"""{MARK}
+    text = f"""## Where fluorescence is lost
 
 `benchmarks/borders.py`: of {len(trained)} fluorescence images to train on, {part} are drawn so far out that the border
 of their masks is nearly as dark as the background, and so are {loose.sum()} of the {len(seen)} held back. Others of the
@@ -87,7 +87,7 @@ slope. AP at IoU 0.5 / 0.75 of its masks as they are, and grown by some pixels:
 {table}
 """
     print(text)
-    put(MARK, text)
+    put(text, CARD, USE)
 
 
 if __name__ == "__main__":

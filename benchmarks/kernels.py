@@ -24,11 +24,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pages import RESULTS, processor, put
 
 from flowseg import __version__, dynamics, flows, metrics, rle
 
 Labels = npt.NDArray[np.int32]
-RESULTS = Path(__file__).parent / "RESULTS.md"
 IMAGES = ("nuclei", "60 px cells")
 
 
@@ -64,8 +64,7 @@ def main() -> None:
         return
     rows = [row for side in options.sizes for row in rows_of_side(side, options.masks, options.repeats)]
     rows.append(crop_row(options.masks))
-    others = options.out.read_text().partition("## Segmentation") if options.out.exists() else ("", "", "")
-    options.out.write_text("\n".join(filter(None, (page(rows), "".join(others[1:])))))
+    put(page(rows), options.out)
 
 
 def rows_of_side(side: int, masks: Path, repeats: int) -> list[Row]:
@@ -225,17 +224,11 @@ def cells(side: int, diameter: int = 60) -> Labels:
 
 
 def page(rows: list[Row]) -> str:
-    processor = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.processor(),
-    )
     table = "\n".join(row.text() for row in rows)
-    return f"""# Measured
+    return f"""## Kernels
 
-## Kernels
-
-`benchmarks/kernels.py`, flowseg {__version__} beside cellpose 3.1.1.2, {datetime.date.today()}, {processor},
-{len(os.sched_getaffinity(0))} cores, numpy {np.__version__}, Python {platform.python_version()}. Medians of 5 runs in
+`benchmarks/kernels.py`, flowseg {__version__} beside cellpose 3.1.1.2, {datetime.date.today()}, {processor()},
+numpy {np.__version__}, Python {platform.python_version()}. Medians of 5 runs in
 turn (on 8192 the peer ran once). Memory is the peak beside the result, in bytes a pixel.
 
 | what | image | side | flowseg, ms | cellpose, ms | ratio | bytes a pixel |

@@ -11,7 +11,6 @@ import argparse
 import csv
 import datetime
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from pages import processor, put
 from PIL import Image
 
 from flowseg import __version__, threads
@@ -26,7 +26,6 @@ from flowseg.dataset import CropOptions, Crops
 from flowseg.options import Architecture, ModelConfig
 from flowseg.sources.data_sets import open_collection
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
 SPEED, MEMORY = "## Training crops", "## Memory of the loader"
 CONFIG = ModelConfig(architecture=Architecture(channels=1))
 IMAGES, INSTANCES, SHAPE = 606, 73_585, (520, 704)
@@ -121,19 +120,15 @@ def peak() -> float:
 def record(mark: str, about: str, rows: list[str]) -> None:
     """Put a section into RESULTS.md, in place of the one of that name."""
     print("\n".join(rows))
-    kept = RESULTS.read_text() if RESULTS.exists() else "# Measured\n"
-    before, _, after = kept.partition(mark)
-    rest = after[after.index("\n## ") :] if "\n## " in after else "\n"
-    RESULTS.write_text(f"{before.rstrip()}\n\n{page(mark, about, rows)}{rest}")
+    put(page(mark, about, rows))
 
 
 def page(mark: str, about: str, rows: list[str]) -> str:
-    cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line)
     body = "\n".join(rows)
     return f"""{mark}
 
-`benchmarks/loader.py`, flowseg {__version__}, {datetime.date.today()}, {cpu.split(":")[1].strip()},
-{os.cpu_count()} cores. {about}
+`benchmarks/loader.py`, flowseg {__version__}, {datetime.date.today()}, {processor()}.
+{about}
 
 | what | measured |
 |---|---|

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+from pages import put
 from quality import Scores, kept, scores_of
 
 from flowseg.augment import AugmentOptions
@@ -25,7 +26,7 @@ from flowseg.training.run_folder import RunFolder
 from flowseg.training.validation import THRESHOLDS
 
 CARD = Path(__file__).parents[1] / "models/nuclei/README.md"
-MARK = "## Experiments"
+USE = "## Intended use"  # the section of the card that those of measurements come before
 AT75 = THRESHOLDS.index(0.75)
 AUGMENT = AugmentOptions(scale=1.0, contrast=0.4, brightness=0.15, gamma=0.4, noise=0.08, blur=1.5, invert=0.3)
 CROP = {"size": 128, "balance": "kind", "evenness": 0.5, "augment": AUGMENT}
@@ -113,7 +114,7 @@ def write(results: dict[str, Scores], split: Split, options: Any) -> None:
         lines.append(f"| {row} | {' | '.join(cells)} |")
         print(lines[-1])
     widths = ", ".join(map(str, options.widths))
-    header = f"""{MARK}
+    header = f"""## Experiments
 
 `benchmarks/nuclei.py`: networks of widths {widths} (where the row does not say others), trained on {options.crops:,}
 crops, otherwise as `train.sh` does, and scored on the images held back at their known diameters. The last column is
@@ -122,19 +123,7 @@ the gain in mean AP over the first row, with the 95 % interval over images.
 | network | AP at IoU 0.5 | at 0.75 | mean AP | {" | ".join(sorted(set(kinds.values())))} | gain |
 |{"---|" * (5 + len(set(kinds.values())))}
 """
-    put(MARK, header + "\n".join(lines) + "\n")
-
-
-def put(mark: str, section: str) -> None:
-    """Put a section into the card, in place of the one with the same heading, or before the one on use and limits."""
-    page = CARD.read_text()
-    before, found, after = page.partition(f"{mark}\n")
-    if found:
-        rest = after[after.index("\n## ") :]
-    else:
-        before, limits, after = page.partition("\n## Intended use")
-        rest = limits + after
-    CARD.write_text(f"{before.rstrip()}\n\n{section}{rest}")
+    put(header + "\n".join(lines), CARD, USE)
 
 
 if __name__ == "__main__":

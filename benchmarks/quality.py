@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pages import put
 
 from flowseg import __version__, metrics
 from flowseg.dataset import CropOptions
@@ -29,8 +30,6 @@ from flowseg.training import Asked, Split, TrainOptions, held_out, run
 from flowseg.training.run_folder import RunFolder
 from flowseg.training.validation import THRESHOLDS, median_diameter
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
-MARK = "## Quality"
 BATCH = 8
 AT75 = THRESHOLDS.index(0.75)
 
@@ -143,7 +142,7 @@ def write(results: dict[str, Scores], split: Split, options: Any) -> None:
         print(lines[-1])
     counts = [f"{kind} ({sum(kinds[name] == kind for name in kinds)})" for kind in sorted(set(kinds.values()))]
     side = options.side
-    header = f"""{MARK}
+    header = f"""## Quality
 
 `benchmarks/quality.py`, flowseg {__version__} and cellpose 3.1.1.2, {datetime.date.today()}: networks of one shape
 trained from nothing on {len(split.train)} images of the Data Science Bowl for {options.crops:,} crops of {side} x
@@ -154,10 +153,7 @@ images.
 |{"---|" * (len(counts) + 2)}
 """
     text = header + "\n".join(lines)
-    page = RESULTS.read_text()
-    before, _, after = page.partition(f"{MARK}\n")
-    rest = after[after.index("\n## ") :] if "\n## " in after else "\n"
-    RESULTS.write_text(f"{before.rstrip()}\n\n{text}\n{rest}")
+    put(text)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Time `flowseg segment` beside cellpose 3.1.1.2: same weights, same images, in one run; adds a table to RESULTS.md.
 
-    python benchmarks/segment.py --model path/to/cellpose_model --images path/to/dsb2018/images
+    python benchmarks/segment.py --model path/to/cellpose_model --images path/to/dsb2018/images [--device cuda]
 
-The model is one that Cellpose opens. Ratios are of medians, after a warm-up.
+The model is one that Cellpose opens. Ratios are of medians, after a warm-up. On a GPU the networks are timed without
+transfers as well.
 """
 
 import argparse
@@ -19,14 +20,14 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pages import machine, on_a_gpu, put
 from skimage.io import imread, imsave
 
-from flowseg import __version__, checkpoint, engines, metrics, threads
+from flowseg import __version__, checkpoint, engines, metrics
 from flowseg.segment import Model, load_model
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
-MARK = "## Segmentation"
 DIAMETER = 30.0
+FLOPS = 618e9  # of the network, a megapixel
 
 
 class Row(NamedTuple):
@@ -47,60 +48,92 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
     parser.add_argument("--images", type=Path, required=True, help="folder of images (PNG) of 256 x 256 pixels")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda for a table of its own")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peak", nargs=2, metavar=("WHO", "IMAGE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     if options.peak:
-        print(json.dumps(peak(options.model, *options.peak)))
+        print(json.dumps(peak(options.model, options.device, *options.peak)))
         return
     rows = []
-    for row in measured(options.model, small_images(options.images), options.repeats):
+    for row in measured(options.model, small_images(options.images), options.device, options.repeats):
         print(row.text(), flush=True)
         rows.append(row)
-    kept = RESULTS.read_text().split(MARK)[0].rstrip() if RESULTS.exists() else "# Measured"
-    RESULTS.write_text(f"{kept}\n\n{page(rows)}")
+    put(page(rows, options.device))
 
 
-def measured(model: str, images: list[npt.NDArray[np.uint8]], repeats: int) -> "list[Row]":
-    peer = open_peer(model)
-    precise = load_model(model, device="cpu", precision="fp32")
-    usual = load_model(model, device="cpu")
-    rows = [*network_rows(model, peer, repeats)]
+def measured(model: str, images: list[npt.NDArray[np.uint8]], device: str, repeats: int) -> "list[Row]":
+    peer = open_peer(model, device)
+    precise = load_model(model, device=device, precision="fp32")
+    usual = load_model(model, device=device)
+    rows = [*network_rows(model, peer, device, repeats)]
+    if device != "cpu":
+        rows.append(throughput_row(model, peer, device))
+    fast = usual.description["precision"]
     for side in (1024, 2048):
         image = mosaic(images, side)
         theirs = peer_masks(peer, image)
         slow = float(np.median([seconds(lambda image=image: peer_masks(peer, image)) for _ in range(repeats)]))
         for name, loaded, how in (
             ("float32, same tiles", precise, {"tile": 224}),
+            (f"{fast}, same tiles", usual, {"tile": 224}),
             ("float32, defaults", precise, {}),
-            (f"defaults ({usual.description['precision']})", usual, {}),
+            (f"defaults ({fast})", usual, {}),
         ):
-            rows.append(
-                image_row(f"{side}² image, {name}", loaded, image, theirs, float(np.median(slow)), repeats, how)
-            )
+            rows.append(image_row(f"{side}² image, {name}", loaded, image, theirs, slow, repeats, how))
     with tempfile.TemporaryDirectory() as folder:
         large = Path(folder) / "large.png"
         imsave(large, mosaic(images, 2048), check_contrast=False)
-        ours, theirs_peak = (peak_elsewhere(model, who, large) for who in ("flowseg", "cellpose"))
+        ours, theirs_peak = (peak_elsewhere(model, device, who, large) for who in ("flowseg", "cellpose"))
         rows.append(Row("peak memory, 2048² image, defaults", ours, theirs_peak, "GB"))
-        rows.append(folder_row(model, images, Path(folder)))
+        rows.append(folder_row(model, images, device, Path(folder)))
     return rows
 
 
-def network_rows(model: str, peer: object, repeats: int) -> list[Row]:
+def network_rows(model: str, peer: object, device: str, repeats: int) -> list[Row]:
     from cellpose.core import _forward
 
     file = checkpoint.read(model)
     tiles = np.random.default_rng(0).normal(size=(8, 2, 224, 224)).astype(np.float32)
     rows = []
     for precision in ("fp32", "bf16"):
-        engine = engines.start(file.config.architecture, file.weights, "cpu", precision)
+        engine = engines.start(file.config.architecture, file.weights, device, precision)
         times = timed(lambda run=engine.run: run(tiles), lambda: _forward(peer.net, tiles), repeats)
         exact = _forward(peer.net, tiles)[0]
         error = np.abs(engine.run(tiles).maps - exact).max() / np.abs(exact).max()
         rows.append(Row(f"network alone, {precision}, 8 tiles of 224²", *times, "s", f"error {error:.1e}"))
     return rows
+
+
+def throughput_row(model: str, peer: object, device: str) -> Row:
+    """Time both networks on tiles that lie on the GPU already."""
+    import torch
+
+    network = checkpoint.read(model).network().eval().to(device, torch.bfloat16, memory_format=torch.channels_last)
+    tiles = torch.zeros((8, 2, 1024, 1024), device=device)
+    ours = tiles.to(torch.bfloat16, memory_format=torch.channels_last)
+    mine, theirs = (
+        on_gpu_seconds(call) / (tiles[:, 0].numel() / 1e6) for call in (lambda: network(ours), lambda: peer.net(tiles))
+    )
+    return Row(
+        "networks on the GPU, bf16 and float32, a megapixel", mine, theirs, "s", f"{FLOPS / mine / 1e12:.0f} TFLOP/s"
+    )
+
+
+def on_gpu_seconds(call: Callable[[], object]) -> float:
+    import torch
+
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    with torch.inference_mode():
+        for _ in range(3):
+            call()
+        begin.record()
+        for _ in range(5):
+            call()
+        end.record()
+    torch.cuda.synchronize()
+    return float(begin.elapsed_time(end)) / 1e3 / 5
 
 
 def image_row(
@@ -118,7 +151,7 @@ def image_row(
     return Row(what, float(np.median(times)), peer, "s", f"AP at 0.9: {agreement:.4f}")
 
 
-def folder_row(model: str, images: list[npt.NDArray[np.uint8]], folder: Path) -> Row:
+def folder_row(model: str, images: list[npt.NDArray[np.uint8]], device: str, folder: Path) -> Row:
     """Time whole processes over 200 images of 256 x 256."""
     inputs = folder / "inputs"
     inputs.mkdir()
@@ -126,19 +159,20 @@ def folder_row(model: str, images: list[npt.NDArray[np.uint8]], folder: Path) ->
         imsave(inputs / f"{number:03}.png", images[number % len(images)], check_contrast=False)
     started = time.perf_counter()
     command = [sys.executable, "-m", "flowseg", "segment", str(inputs), "-o", str(folder / "out"), "--model", model]
-    subprocess.run([*command, "--diameter", str(DIAMETER), "--device", "cpu"], check=True, capture_output=True)
+    subprocess.run([*command, "--diameter", str(DIAMETER), "--device", device], check=True, capture_output=True)
     ours = time.perf_counter() - started
     started = time.perf_counter()
     command = [sys.executable, "-m", "cellpose", "--dir", str(inputs), "--pretrained_model", model, "--diameter"]
-    subprocess.run([*command, str(DIAMETER), "--chan", "0", "--save_tif", "--no_npy"], check=True, capture_output=True)
+    command += [str(DIAMETER), "--chan", "0", "--save_tif", "--no_npy", *([] if device == "cpu" else ["--use_gpu"])]
+    subprocess.run(command, check=True, capture_output=True)
     return Row("folder of 200 images of 256², processes from start to end", ours, time.perf_counter() - started, "s")
 
 
-def open_peer(model: str) -> object:
+def open_peer(model: str, device: str) -> object:
     import torch
     from cellpose.models import CellposeModel
 
-    return CellposeModel(gpu=False, pretrained_model=model, device=torch.device("cpu"))
+    return CellposeModel(gpu=device != "cpu", pretrained_model=model, device=torch.device(device))
 
 
 def peer_masks(peer: object, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
@@ -160,19 +194,31 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def peak_elsewhere(model: str, who: str, image: Path) -> float:
-    command = [sys.executable, __file__, "--model", model, "--images", ".", "--peak", who, str(image)]
+def peak_elsewhere(model: str, device: str, who: str, image: Path) -> float:
+    command = [
+        sys.executable,
+        __file__,
+        "--model",
+        model,
+        "--images",
+        ".",
+        "--device",
+        device,
+        "--peak",
+        who,
+        str(image),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
-def peak(model: str, who: str, path: str) -> float:
+def peak(model: str, device: str, who: str, path: str) -> float:
     """Segment one image and return the peak memory of this process in GB."""
     image = imread(path)
     if who == "flowseg":
-        load_model(model, device="cpu").segment(image, diameter=DIAMETER)
+        load_model(model, device=device).segment(image, diameter=DIAMETER)
     else:
-        peer_masks(open_peer(model), image)
+        peer_masks(open_peer(model, device), image)
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1e6
 
@@ -188,17 +234,14 @@ def mosaic(images: list[npt.NDArray[np.uint8]], side: int) -> npt.NDArray[np.uin
     return np.vstack(rows)
 
 
-def page(rows: list[Row]) -> str:
-    processor = next(
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    )
-    flags = Path("/proc/cpuinfo").read_text()
-    amx = "with" if "amx_bf16" in flags else "without"
+def page(rows: list[Row], device: str) -> str:
+    amx = "with" if "amx_bf16" in Path("/proc/cpuinfo").read_text() else "without"
+    how = f"OpenVINO ({amx} AMX)" if device == "cpu" else "torch"
     table = "\n".join(row.text() for row in rows)
-    return f"""{MARK}
+    return f"""## Segmentation{on_a_gpu(device)}
 
-`benchmarks/segment.py`, flowseg {__version__} with OpenVINO beside cellpose 3.1.1.2, {datetime.date.today()},
-{processor}, {threads.count()} cores, {amx} AMX. Agreement is with Cellpose's own result. Images are mosaics of
+`benchmarks/segment.py`, flowseg {__version__} with {how} beside cellpose 3.1.1.2, {datetime.date.today()},
+{machine(device)}. Agreement is with Cellpose's own result. Images are mosaics of
 unrelated pictures: a style of each tile's own, as Cellpose has it, differs there from one style for the whole image,
 which the defaults use so that no seams show.
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pages import machine, on_a_gpu, put
 
 from flowseg import __version__, threads
 from flowseg.dataset import CropOptions, Crops
@@ -27,8 +28,6 @@ from flowseg.sources.data_sets import open_collection
 from flowseg.training import TrainOptions
 from flowseg.training.step import Stepper
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
-MARK = "## Training"
 BATCH, SIDE = 8, 224
 
 
@@ -43,10 +42,7 @@ def main() -> None:
     rows = speed_rows(items[:64], options.device, options.steps)
     for row in rows:
         print(row, flush=True)
-    kept = RESULTS.read_text() if RESULTS.exists() else "# Measured\n"
-    before, _, after = kept.partition(f"{MARK}\n")
-    rest = after[after.index("\n## ") :] if "\n## " in after else "\n"
-    RESULTS.write_text(f"{before.rstrip()}\n\n{page(rows, options.device)}{rest}")
+    put(page(rows, options.device))
 
 
 def speed_rows(items: list[Item], device: str, steps: int) -> list[str]:
@@ -114,13 +110,11 @@ def peer_train(model: object, images: list, masks: list, crops: int, epochs: int
 
 
 def page(rows: list[str], device: str) -> str:
-    cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line)
-    where = torch.cuda.get_device_name() if device.startswith("cuda") else f"{cpu.split(':')[1].strip()}, CPU"
     body = "\n".join(rows)
-    return f"""{MARK}
+    return f"""## Training{on_a_gpu(device)}
 
-`benchmarks/training.py`, flowseg {__version__} beside cellpose 3.1.1.2 `train_seg`, {datetime.date.today()}, {where},
-{threads.count()} cores. The full network, batches of {BATCH} crops of {SIDE} x {SIDE} pixels of the Data Science Bowl.
+`benchmarks/training.py`, flowseg {__version__} beside cellpose 3.1.1.2 `train_seg`, {datetime.date.today()},
+{machine(device)}. The full network, batches of {BATCH} crops of {SIDE} x {SIDE} pixels of the Data Science Bowl.
 
 | what | flowseg | cellpose | ratio |
 |---|---|---|---|
