@@ -2,12 +2,14 @@
 
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from flowseg import registry, tune
 from flowseg.training import options as training_options
@@ -32,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of a reader who follows one page, on a machine where Cellpose was used before."""
     place = tmp_path / "work"
     shutil.copytree(made / "work", place)
@@ -46,7 +48,10 @@ def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(registry, "folder", lambda: made / "registry")
     registry._registry.cache_clear()
     _shorten_trainings(monkeypatch)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # on crops this small they wait for one another
     yield place
+    torch.set_num_threads(threads)
     registry._registry.cache_clear()
 
 
