@@ -1,5 +1,6 @@
 """One training: from items to a folder that holds the model and tells how it was made."""
 
+import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ from flowseg.training.waiting import UNWATCHED, Watch
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_FREE = ("workers", "device", "save_seconds")  # may differ when a training goes on: on another machine, for example
 _INPUTS = {"grey": ("grey",), "two": ("cytoplasm", "nucleus"), "rgb": COLORS}
 
 
@@ -252,8 +254,8 @@ def _described(task: Task, asked: Asked) -> dict[str, Any]:
 def _same(folder: RunFolder, split: Split, options: TrainOptions) -> tuple[Split, float | None]:
     """Return the parts that the training began with, and its diameter; refuse other options or images."""
     began = folder.read_config()
-    now = options.to_dict()
-    different = sorted(name for name in now if _plain(now[name]) != _plain(began["options"].get(name)))
+    now, before = _what_counts(options.to_dict()), _what_counts(began["options"])
+    different = sorted(name for name in now if now[name] != before.get(name))
     if different:
         raise OptionError(f"the training in {folder.path} began with another {different[0]}; it cannot be changed now")
     train, held = ({item.name: item for item in part} for part in split)
@@ -273,5 +275,8 @@ def _chosen(items: Mapping[str, Item], names: Sequence[str], folder: RunFolder) 
     return [items[name] for name in names]
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _what_counts(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that change what comes out, as JSON would give them back."""
+    crop = {name: value for name, value in options.get("crop", {}).items() if name != "cache_bytes"}
+    kept = {name: value for name, value in options.items() if name not in _FREE}
+    return dict(json.loads(json.dumps({**kept, "crop": crop})))

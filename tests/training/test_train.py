@@ -219,6 +219,10 @@ def test_what_cannot_be_trained_is_told_before_it_starts(tmp_path: Path) -> None
         run(data, tmp_path / "b", OPTIONS, TINY)
     with pytest.raises(OptionError, match="began with another crops"):
         run(data, tmp_path / "b", OPTIONS, TINY, resume=True)
+    fewer = replace(OPTIONS, crops=4, reports=1, workers=1, save_seconds=9.0, crop=CropOptions(size=32, cache_bytes=1))
+    assert run(data, tmp_path / "b", fewer, TINY, resume=True).history
+    with pytest.raises(OptionError, match="began with another crop;"):
+        run(data, tmp_path / "b", replace(fewer, crop=CropOptions(size=48)), TINY, resume=True)
     with pytest.raises(InputError, match="began with other images"):
         run(data[:1], tmp_path / "b", replace(OPTIONS, crops=4, reports=1), TINY, resume=True)
     with pytest.raises(InputError, match="is not the folder of a training"):
