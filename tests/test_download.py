@@ -313,4 +313,4 @@ def test_a_name_that_nobody_knows_is_told_in_words(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     wanted = Wanted("http://models.invalid/known", tmp_path / "known")
     with pytest.raises(DownloadError, match=r"Name or service not known: is there a network\?\nTo do it by hand"):
-        fetch(wanted, limits=QUICK)
+        download.fetch(wanted, limits=QUICK)
