@@ -20,6 +20,9 @@ _OPTIONAL = {
 }
 
 
+_REDUCED = "{} changes hardly any mask and is a good deal faster; --precision fp32 computes in float32"
+
+
 class Finding(NamedTuple):
     """One thing looked at: what, what was found, whether it is as it should be, and what to do if not."""
 
@@ -94,7 +97,7 @@ def _engine() -> Finding:
         "network runs on",
         f"{chosen.engine}, {chosen.device}, {chosen.precision}" + (f": {chosen.why}" if best else ""),
         best,
-        "" if best else chosen.why,
+        chosen.why if not best else "" if chosen.precision == "fp32" else _REDUCED.format(chosen.precision),
     )
 
 

@@ -251,6 +251,8 @@ def _reason(error: Exception, wanted: Wanted) -> str:
         return f"{name}: {wanted.url} has no certificate that this machine trusts ({cause.verify_message}); {trust}"
     if isinstance(cause, TimeoutError):
         cause = "the server is silent"
+    if isinstance(cause, socket.gaierror):
+        cause = f"{cause.strerror}: is there a network?"
     return f"{name} from {wanted.url}: {cause or type(cause).__name__}"
 
 

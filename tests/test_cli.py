@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from flowseg import cli
+from flowseg import cli, doctor, engines
 from flowseg.errors import InputError
 
 
@@ -73,3 +73,13 @@ def test_doctor_prints_a_line_for_each_finding() -> None:
     result = CliRunner().invoke(cli.main, ["doctor"])
     assert result.exit_code == 0
     assert "torch" in result.output
+
+
+@pytest.mark.parametrize(("precision", "advice"), [("bf16", "--precision fp32"), ("fp32", "")])
+def test_doctor_says_how_to_keep_float32(precision: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = engines.Choice("openvino", "cpu", precision, "it is fast")
+    monkeypatch.setattr(engines, "choose", lambda: chosen)
+    found = next(each for each in doctor.examine() if each.what == "network runs on")
+    assert found.ok
+    assert found.advice.endswith("computes in float32") == bool(advice)
+    assert advice in found.advice

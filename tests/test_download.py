@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -303,3 +304,13 @@ def test_the_note_beside_a_part_names_its_version(server: Server, tmp_path: Path
     with pytest.raises(DownloadError):
         fetch(server, tmp_path)
     assert json.loads((tmp_path / "m.part.json").read_bytes()) == {"url": server.url("m"), "validator": '"1"'}
+
+
+def test_a_name_that_nobody_knows_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    wanted = Wanted("http://models.invalid/known", tmp_path / "known")
+    with pytest.raises(DownloadError, match=r"Name or service not known: is there a network\?\nTo do it by hand"):
+        download.fetch(wanted, limits=QUICK)

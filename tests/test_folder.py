@@ -133,6 +133,36 @@ def test_json_lines_and_quiet(model: Path, images: Path, tmp_path: Path) -> None
     assert segment(images, "-o", tmp_path / "out", "--model", model, "--quiet").output == ""
 
 
+def test_the_choice_of_channels_is_said_when_it_changes(model: Path, images: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)).save(images / "image2.png")
+    said = segment(images, "-o", tmp_path / "out", "--model", model).output
+    assert [line for line in said.splitlines() if line.startswith("channels of ")] == [
+        "channels of image0 and what follows: cytoplasm <- grey, nucleus <- nothing",
+        "channels of image2 and what follows: cytoplasm <- mean of red, green and blue, nucleus <- nothing",
+        "channels of image3 and what follows: cytoplasm <- grey, nucleus <- nothing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--percentiles", "5"), "not two numbers such as 1,99"),
+        (("--percentiles", "99,1"), "the low percentile below the high one"),
+        (("--max-memory", "nan"), "nan is not a number of GiB above 0"),
+        (("--channels", "0,1,2"), "3 channels are chosen; the network takes 2"),
+        (("--group", "cort"), "no thresholds for a group 'cort'"),
+        (("--max-size-fraction", "0"), "max_size_fraction is 0.0"),
+    ],
+)
+def test_options_that_cannot_be_are_told_before_the_first_image(
+    model: Path, images: Path, tmp_path: Path, options: tuple[str, str], message: str
+) -> None:
+    result = segment(images, "-o", tmp_path / "out", "--model", model, *options)
+    assert result.exit_code != 0
+    assert result.output.count(message) == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_image_that_needs_too_much_memory_is_refused_with_the_figure(
     model: Path, images: Path, tmp_path: Path
 ) -> None:

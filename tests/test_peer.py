@@ -110,6 +110,27 @@ def test_predictions_are_the_peers(tmp_path: Path, shape: tuple[int, ...], diame
     np.testing.assert_allclose(ours.cellprob, their_cellprob, atol=2e-4 * size)
 
 
+@pytest.mark.parametrize("shape", [(100, 150), (90, 130, 2), (90, 130, 3)])
+def test_predictions_of_a_network_of_three_channels_are_the_peers(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    import torch
+    from cellpose.models import CellposeModel
+
+    path = str(tmp_path / "model")
+    architecture = Architecture(channels=3)
+    checkpoint.write_cellpose(path, ModelConfig(architecture=architecture), scrambled(architecture).state_dict())
+    peer = CellposeModel(gpu=False, pretrained_model=path, nchan=3, device=torch.device("cpu"))
+    image = np.random.default_rng(0).integers(0, 1000, shape).astype(np.uint16)
+    padded = np.zeros((*shape[:2], 3), np.uint16)  # the peer fails on fewer channels than three
+    channels = image.reshape(*shape[:2], -1)
+    padded[..., : channels.shape[-1]] = channels
+    _, (_, their_flows, their_cellprob), _ = peer.eval(padded, channels=None, diameter=25, compute_masks=False)
+    model = load_model(path, device="cpu", precision="fp32")
+    ours = model.segment(image, diameter=25, tile=224, axes=None if len(shape) == 2 else "YXC")
+    size = max(1.0, float(np.abs(their_flows).max()))
+    np.testing.assert_allclose(5 * ours.flows, their_flows, atol=2e-4 * size)
+    np.testing.assert_allclose(ours.cellprob, their_cellprob, atol=2e-4 * size)
+
+
 @pytest.mark.parametrize("shape", [(100, 150), (300, 260), (500, 240)])
 def test_the_diameter_from_a_size_model_is_the_peers(tmp_path: Path, shape: tuple[int, int]) -> None:
     import torch

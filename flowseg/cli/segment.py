@@ -173,6 +173,7 @@ class _Teller:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.as_json, self.quiet = as_json, quiet
+        self.channels = ""
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -200,6 +201,9 @@ class _Teller:
             named = line["path"] in line["error"]
             self._say(f"failed: {line['error'] if named else line['path'] + ': ' + line['error']}")
         elif not self.quiet:
+            if line["channels"] != self.channels:
+                self.channels = line["channels"]
+                self._say(f"channels of {line['name']} and what follows: {self.channels}")
             for note in line["notes"]:
                 self._say(f"{line['name']}: {note}")
 
