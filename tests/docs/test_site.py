@@ -46,7 +46,7 @@ def test_help_stays_what_it_is_in_markdown() -> None:
     assert "labels    <name>_labels.tif       label image, 16 or 32 bits\n" in text
     assert "| `-o`, `--out` `DIRECTORY` | Folder of results. | required |" in text
     assert "given several times, an ensemble. | `nuclei` |" in text
-    assert r"`[row\|column]` |  | `row` |" in text
+    assert r"`[row\|column]` | Of rle. | `row` |" in text
 
 
 def test_every_example_is_listed() -> None:
