@@ -15,8 +15,6 @@ _OPTIONAL = {
     "openvino": ("cpu", "a faster network on the processor"),
     "imagecodecs": ("io", "compressed TIFF of every kind"),
     "matplotlib": ("report", "plots and reports"),
-    "dask": ("big", "images larger than memory"),
-    "napari": ("napari", "looking at results in napari"),
 }
 
 

@@ -76,7 +76,6 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"segment", "exports", "sources", "rle", "images", "dynamics", "instances", "measure", "report"} | {"notebook"},
         set(),
     ),
-    "big": ({"segment", "tiles"}, {"dask"}),
     "plots": ({"labels", "normalize", "images", "instances", "figures"}, {"matplotlib", "PIL"}),
     "figures": (set(), {"matplotlib"}),
     "notebook": (set(), set()),
