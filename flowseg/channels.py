@@ -188,9 +188,9 @@ def parse(channels: "ChannelChoice | Sequence[int | str | None] | str | int | No
     Examples
     --------
     >>> parse("2,3")
-    ChannelChoice(first='2', second='3')
+    ChannelChoice(first='2', second='3', others=())
     >>> parse(("cyto", 0))
-    ChannelChoice(first='cyto', second=0)
+    ChannelChoice(first='cyto', second=0, others=())
     """
     if isinstance(channels, ChannelChoice):
         return channels
@@ -214,9 +214,9 @@ def from_cellpose_channels(channels: Sequence[int]) -> ChannelChoice:
     """Translate Cellpose's pair, where 1 is the first channel and 0 is grey (first) or nothing (second).
 
     >>> from_cellpose_channels((2, 3))
-    ChannelChoice(first=1, second=2)
+    ChannelChoice(first=1, second=2, others=())
     >>> from_cellpose_channels((0, 0))
-    ChannelChoice(first='grey', second=None)
+    ChannelChoice(first='grey', second=None, others=())
     """
     if len(channels) != 2 or min(channels) < 0:
         raise OptionError(f"channels {tuple(channels)}; wanted Cellpose's pair, from 0 up, such as (2, 3)")
