@@ -15,11 +15,14 @@ from flowseg.errors import InputError
 _OUTPUTS = 3  # maps: dy, dx, probability
 _MULTIPLE = 16  # sides that the network is given are multiples of this
 _MARGIN = 8  # pixels of nothing around the image, at least
-_LARGEST = 528  # side of the largest tile, where tiles are not asked for: larger ones take memory and no less time
+_SMALL_TILE = 528  # side of the largest tile of a large image: larger ones take memory and hardly less time
+_ROOM = 500_000_000  # bytes that larger tiles of a smaller image may fill, with its maps: what that large image takes
 _OVERLAP = 128  # pixels that such tiles share: a third of it is as far as what a network sees matters
 _STYLE_SIDE = 384  # the style of an image in tiles is measured on crops of this side,
 _STYLE_CROPS = 4  # of so many at least, and so many that they cover an eighth of the image
 _STYLE_PART = 8
+_ACTIVATIONS = 160  # numbers that the network holds for a pixel of a tile
+_MAPS = (2 + 4 + 4) * 4  # bytes of what goes in and comes out for a pixel of the image at the network's scale
 _FLOW_SCALE = 5.0  # a network gives flows this many times longer than unit vectors
 
 
@@ -89,14 +92,13 @@ def measure_style(engine: Engine, planes: Floats, how: How) -> Floats:
     """Return the style of an image (S,), as `predict` gives it, without the work for flows."""
     frame = _Frame(_resized(planes, how.scale))
     height, width = frame.height, frame.width
+    grid = _grid(how, height, width)
     if how.tile is None:
-        grid = tiles.fewest_grid(height, width, _LARGEST, _OVERLAP, _MULTIPLE)
         return (
             _whole_style(engine, frame)
             if len(grid) > 1
             else _unit(engine.styles(frame.crop(0, 0, height, width)[None])[0])
         )
-    grid = tiles.fixed_grid(height, width, how.tile, how.overlap)
     batches = (_cut(frame, grid, corners) for corners in _batches(grid, engine.batch_pixels))
     return _unit(np.sum([_unit(style) for batch in batches for style in engine.styles(batch)], axis=0))
 
@@ -149,10 +151,7 @@ def _in_tiles(engine: Engine, planes: Floats, how: How) -> tuple[Floats, Floats]
     """Predict an image of the network's own size; return maps (outputs, H, W) and the style."""
     frame = _Frame(planes)
     height, width = frame.height, frame.width
-    if how.tile is not None:
-        grid = tiles.fixed_grid(height, width, how.tile, how.overlap)
-    else:
-        grid = tiles.fewest_grid(height, width, _LARGEST, _OVERLAP, _MULTIPLE)
+    grid = _grid(how, height, width)
     style = _whole_style(engine, frame) if how.tile is None and len(grid) > 1 else None
     weights = tiles.soft_weights(grid) if how.tile is not None else tiles.inner_weights(grid, _OVERLAP)
     blend, styles = tiles.Blend(weights, _OUTPUTS, frame.window), []
@@ -162,6 +161,18 @@ def _in_tiles(engine: Engine, planes: Floats, how: How) -> tuple[Floats, Floats]
             blend.add(row, column, maps)
         styles.append(batch.styles)
     return blend.image, _unit(np.concatenate(styles).sum(axis=0))
+
+
+def _grid(how: How, height: int, width: int) -> tiles.Grid:
+    """Lay the tiles that were asked for, or as few as there is room for: most images are one, and so is their style."""
+    if how.tile is not None:
+        return tiles.fixed_grid(height, width, how.tile, how.overlap)
+    return tiles.fewest_grid(height, width, _largest_tile(height, width), _OVERLAP, _MULTIPLE)
+
+
+def _largest_tile(height: int, width: int) -> int:
+    room = max(0, _ROOM - 2 * _MAPS * height * width)
+    return max(_SMALL_TILE, int(math.sqrt(room / (4 * _ACTIVATIONS))))
 
 
 def _whole_style(engine: Engine, frame: "_Frame") -> Floats:
@@ -229,8 +240,8 @@ def _cut(frame: _Frame, grid: tiles.Grid, corners: Sequence[tuple[int, int]]) ->
 def estimate_bytes(shape: tuple[int, int], how: How, bytes_a_value: int = 4) -> int:
     """Return about how many bytes an image (height, width) will take at its peak, beside the network's weights."""
     height, width = (math.ceil(side * how.scale) + 2 * _MULTIPLE for side in shape)
-    tile = how.tile or _LARGEST
-    activations = 160 * bytes_a_value * min(tile, height) * min(tile, width)
-    maps = (2 + 4 + 4) * 4 * height * width
+    tile = how.tile or _largest_tile(height, width)
+    activations = _ACTIVATIONS * bytes_a_value * min(tile, height) * min(tile, width)
+    maps = _MAPS * height * width
     original = (2 + 3 + 3 + 2) * 4 * shape[0] * shape[1]
     return activations + maps + original

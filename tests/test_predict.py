@@ -45,7 +45,7 @@ def noise(*shape: int) -> Array:
 def test_tiles_give_what_the_whole_gives(
     shape: tuple[int, int], tile: int | None, close: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predict, "_LARGEST", 160)
+    monkeypatch.setattr(predict, "_largest_tile", lambda height, width: 160)
     image = noise(*shape)
     framed = np.pad(image, ((0, 0), (16, 16), (16, 16)))
     whole = Slopes().run(framed[None]).maps[0][:, 16:-16, 16:-16]
@@ -96,7 +96,7 @@ def network() -> TorchEngine:
 
 def test_repeated_content_gives_repeated_flows(network: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same cell, wherever tile borders cut it, looks the same: one style for all tiles, and wide overlaps."""
-    monkeypatch.setattr(predict, "_LARGEST", 288)
+    monkeypatch.setattr(predict, "_largest_tile", lambda height, width: 288)
     cell = ndimage.gaussian_filter(np.pad(np.ones((14, 18)), ((25, 25), (23, 23))), 2)
     image = np.zeros((2, 640, 640), np.float32)
     image[0] = np.tile(cell, (10, 10))
@@ -110,7 +110,7 @@ def test_repeated_content_gives_repeated_flows(network: TorchEngine, monkeypatch
 def test_the_style_alone_is_that_of_the_prediction(
     network: TorchEngine, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], how: predict.How
 ) -> None:
-    monkeypatch.setattr(predict, "_LARGEST", 288)
+    monkeypatch.setattr(predict, "_largest_tile", lambda height, width: 288)
     image = np.random.default_rng(0).random((2, *shape)).astype(np.float32)
     style = predict.measure_style(network, image, how)
     np.testing.assert_allclose(style, predict.predict([network], image, how).style, atol=1e-6)
@@ -138,3 +138,16 @@ def test_memory_is_estimated_with_the_image() -> None:
 def test_an_image_without_pixels_is_refused() -> None:
     with pytest.raises(FlowsegError, match="at least one pixel"):
         predict.predict([Slopes()], np.zeros((1, 0, 5), np.float32), predict.How())
+
+
+def test_tiles_are_as_large_as_there_is_room_for() -> None:
+    def sides(height: int, width: int) -> tuple[int, int, int]:
+        grid = predict._grid(predict.How(), height, width)
+        return len(grid), grid.tile_height, grid.tile_width
+
+    assert sides(544, 720) == (1, 544, 720)  # one piece: nothing twice, and the style is its own
+    assert sides(4112, 4112)[1:] == (528, 528)
+    tiles_side = [predict._largest_tile(side, side) for side in range(16, 6000, 16)]
+    assert tiles_side == sorted(tiles_side, reverse=True)
+    large = predict.estimate_bytes((2048, 2048), predict.How())
+    assert all(predict.estimate_bytes((side, side), predict.How()) <= large for side in range(16, 2048, 16))
