@@ -172,7 +172,7 @@ def overview(
     --------
     >>> figure = overview(np.zeros((8, 8)), np.eye(8, dtype=np.int32))
     >>> [axis.get_title() for axis in figure.axes]
-    ['image', '1 found', 'labels']
+    ['image', 'outlines (1)', 'labels']
     >>> figure.savefig("cells.png")  # doctest: +SKIP
     """
     from flowseg import figures
@@ -192,7 +192,7 @@ def overview(
             _draw_outlines(axis, found, true)
         if name == "flows":
             _draw_wheel(axis)
-        axis.set_title(f"{found.instances} found" if name == "outlines" and region is None else name)
+        axis.set_title(f"outlines ({found.instances})" if name == "outlines" and region is None else name)
         axis.set(xlim=(x0 - 0.5, max(x1, x0 + 1) - 0.5), ylim=(max(y1, y0 + 1) - 0.5, y0 - 0.5))
         axis.set_axis_off()
     return figure

@@ -60,7 +60,7 @@ def test_an_overview_of_any_shape(shape: tuple[int, int]) -> None:
 
 def test_an_overview_without_pixels() -> None:
     figure = plots.overview(None, np.zeros((0, 0), np.int32))
-    assert [axis.get_title() for axis in figure.axes] == ["image", "0 found", "labels"]
+    assert [axis.get_title() for axis in figure.axes] == ["image", "outlines (0)", "labels"]
     assert plots.figure_png(figure).startswith(b"\x89PNG")
 
 
@@ -92,7 +92,7 @@ def test_instances_that_overlap_are_drawn_whole() -> None:
     lines = drawn_in(figure.axes[0])
     for colour in (plots.FOUND, plots.TRUTH):
         assert lines[colour] == [set(zip(*map(list, np.nonzero(outline_mask(mask))), strict=True)) for mask in masks]
-    assert figure.axes[0].get_title() == "2 found"
+    assert figure.axes[0].get_title() == "outlines (2)"
 
 
 def test_panels_and_a_region_are_chosen() -> None:

@@ -106,7 +106,8 @@ def _tell(told: Any, conversion: Any) -> None:
     """Say what was made, and what overlaps cost."""
     contested = [one for one in told if one.contested]
     count = sum(one.instances for one in told)
-    click.echo(f"{count} instances of {len(told)} images to {conversion.out} ({conversion.to})")
+    images = "1 image" if len(told) == 1 else f"{len(told)} images"
+    click.echo(f"{count} instances of {images} to {conversion.out} ({conversion.to})")
     if contested:
         click.echo(
             f"{sum(one.contested for one in contested)} pixels in {len(contested)} images were claimed by several "
