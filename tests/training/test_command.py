@@ -227,15 +227,14 @@ def test_a_killed_training_goes_on(tmp_path: Path, kind: signal.Signals) -> None
     words = [sys.executable, "-m", "flowseg", "train", str(data), "-o", str(tmp_path / "run"), *SMALL]
     words += ["--crops", "4000", "--reports", "40"]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    until = time.monotonic() + 120
-    while not (tmp_path / "run/last.safetensors").exists() and time.monotonic() < until:
+    history, until = tmp_path / "run/history.csv", time.monotonic() + 120
+    while not (history.exists() and len(history.read_text().splitlines()) > 1) and time.monotonic() < until:
         time.sleep(0.1)
     process.send_signal(kind)
     _, told = process.communicate(timeout=60)
     if kind == signal.SIGINT:
         assert process.returncode == 130
         assert f"flowseg train --resume {tmp_path / 'run'} goes on".encode() in told
-    rows = (tmp_path / "run/history.csv").read_text().splitlines()
-    assert 1 < len(rows) < 41
+    assert 1 < len(history.read_text().splitlines()) < 41
     assert run("--resume", tmp_path / "run").exit_code == 0
-    assert len((tmp_path / "run/history.csv").read_text().splitlines()) == 41
+    assert len(history.read_text().splitlines()) == 41
