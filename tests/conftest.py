@@ -1,8 +1,18 @@
 """What holds for all tests."""
 
 import signal
+from pathlib import Path
+
+import pytest
 
 
 def pytest_configure() -> None:
     """Hear Ctrl-C, and let what tests start hear it: what a shell runs in the background ignores it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import only what is beside the peer in an environment made for it: other tests want other libraries."""
+    if config.option.markexpr != "peer" or collection_path.suffix != ".py":
+        return None
+    return True if "mark.peer" not in collection_path.read_text(encoding="utf-8") else None
