@@ -4,7 +4,8 @@
 
 Three networks of the same shape start from nothing: cellpose 3.1.1.2 `train_seg`; flowseg with Cellpose's learning
 rate, weight decay and augmentation; flowseg with its defaults. What is done is kept in the folder: the same command
-goes on where it was stopped (Cellpose's part starts again), and scores `--model` on the same images as well. Every
+goes on where it was stopped (Cellpose's part starts again), and scores `--model` on the same images as well. With
+`--only peer` or `--only ours` a call does its part and no more, so that two may run side by side, a core each. Every
 image is segmented at its true median diameter. Cellpose's network computes in bfloat16 and channels-last too,
 so that it takes an hour rather than four.
 """
@@ -31,6 +32,7 @@ from flowseg.training.run_folder import RunFolder
 from flowseg.training.validation import THRESHOLDS, median_diameter
 
 BATCH = 8
+PEER = "cellpose"
 AT75 = THRESHOLDS.index(0.75)
 
 Scores = dict[str, list[float]]  # AP at each of THRESHOLDS, by name of image
@@ -44,20 +46,23 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=224, help="of the crops, in pixels")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--model", help="score this one too")
+    parser.add_argument("--only", choices=("peer", "ours"), help="do one part and write no table")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     items = list(open_collection(options.data))
     split = held_out(items, 0.15, seed=1, stratify="kind")
     theirs = {"lr": 0.005, "weight_decay": 1e-5}
     steps: dict[str, Callable[[], Scores]] = {
-        "cellpose": lambda: peer_scores(split, options),
+        PEER: lambda: peer_scores(split, options),
         "flowseg, Cellpose's settings": lambda: our_scores(split, options, "same", theirs),
         "flowseg, defaults": lambda: our_scores(split, options, "defaults", {}),
     }
     if options.model:
         steps[f"flowseg, {Path(options.model).stem}"] = lambda: scores_of(options.model, split, options.device)
-    results = {name: kept(options.keep, name, step) for name, step in steps.items()}
-    write(results, split, options)
+    chosen = {"peer": [PEER], "ours": [name for name in steps if name != PEER]}.get(options.only, list(steps))
+    results = {name: kept(options.keep, name, steps[name]) for name in chosen}
+    if not options.only:
+        write(results, split, options)
 
 
 def kept(folder: Path, name: str, step: Callable[[], Scores]) -> Scores:
