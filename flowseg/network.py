@@ -36,12 +36,28 @@ class NetworkOutput(NamedTuple):
     style: Tensor
 
 
-def convolution(channels: int, width: int, kernel: int) -> nn.Sequential:
-    """Normalise, cut at zero, convolve: (N, channels, h, w) -> (N, width, h, w)."""
+class EnlargingConvolution(nn.Conv2d):
+    """Convolve what it is given made twice as large: (N, channels, h, w) -> (N, width, 2h, 2w).
+
+    The large one is never made. Four equal pixels meet sums of the kernel's weights: a kernel of one more a side,
+    two pixels a step, does the same with 4 products in place of 9.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve what x would be."""
+        kernel = self.weight.transpose(0, 1).flip((2, 3))
+        four = [functional.pad(kernel, (left, 1 - left, top, 1 - top)) for top in (0, 1) for left in (0, 1)]
+        padding = self.kernel_size[0] // 2  # of the large one, as of the small
+        return functional.conv_transpose2d(x, torch.stack(four).sum(0), self.bias, stride=2, padding=padding)
+
+
+def convolution(channels: int, width: int, kernel: int, enlarge: bool = False) -> nn.Sequential:
+    """Normalise, cut at zero, convolve: (N, channels, h, w) -> (N, width, h, w), or twice as large."""
+    kind = EnlargingConvolution if enlarge else nn.Conv2d
     return nn.Sequential(
         nn.BatchNorm2d(channels, eps=1e-5, momentum=0.05),
         nn.ReLU(inplace=True),
-        nn.Conv2d(channels, width, kernel, padding=kernel // 2),
+        kind(channels, width, kernel, padding=kernel // 2),
     )
 
 
@@ -89,14 +105,19 @@ class StyledConvolution(nn.Module):
 
 
 class Up(nn.Module):
-    """One level of the way up: (N, channels, H/s, W/s) and the skip (N, width, H/s, W/s) -> (N, width, H/s, W/s)."""
+    """One level of the way up, to the size of its skip (N, width, H/s, W/s).
 
-    def __init__(self, channels: int, width: int, shape: Architecture) -> None:
+    The deepest level keeps the size of what it is given, (N, channels, H/s, W/s); the others make it twice as large:
+    (N, channels, H/2s, W/2s). Normalising and the projection see the same numbers before as after, so they come first.
+    """
+
+    def __init__(self, channels: int, width: int, shape: Architecture, enlarge: bool) -> None:
         super().__init__()
+        self.enlarge = enlarge
         style, kernel = shape.widths[-1], shape.kernel
         self.concatenation = shape.concatenation
         joined = 2 * width if shape.concatenation else width
-        blocks: list[nn.Module] = [convolution(channels, width, kernel)]
+        blocks: list[nn.Module] = [convolution(channels, width, kernel, enlarge)]
         blocks.append(StyledConvolution(joined, width, style, kernel))
         if shape.residual:
             blocks += [StyledConvolution(width, width, style, kernel) for _ in range(2)]
@@ -110,7 +131,8 @@ class Up(nn.Module):
         inner = self.conv[1](inner, style)
         if self.proj is None:
             return inner  # type: ignore[no-any-return]
-        x = self.proj(x) + inner
+        around = self.proj(x)
+        x = (functional.interpolate(around, scale_factor=2.0, mode="nearest") if self.enlarge else around) + inner
         return x + self.conv[3](self.conv[2](x, style), style)  # type: ignore[no-any-return]
 
 
@@ -140,14 +162,17 @@ class Decoder(nn.Module):
     def __init__(self, shape: Architecture) -> None:
         super().__init__()
         inputs = (*shape.widths[1:], shape.widths[-1])  # the deepest level is fed its own features
-        levels: list[nn.Module] = [Up(ins, width, shape) for ins, width in zip(inputs, shape.widths, strict=True)]
+        deepest = len(inputs) - 1
+        levels: list[nn.Module] = [
+            Up(ins, width, shape, enlarge=level < deepest)
+            for level, (ins, width) in enumerate(zip(inputs, shape.widths, strict=True))
+        ]
         self.up = named("res_up" if shape.residual else "conv_up", levels)
 
     def forward(self, features: list[Tensor], style: Tensor) -> Tensor:
         """Climb from the deepest features to full resolution."""
         x = self.up[-1](features[-1], features[-1], style)
         for level in range(len(self.up) - 2, -1, -1):
-            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
             x = self.up[level](x, features[level], style)
         return x  # type: ignore[no-any-return]
 

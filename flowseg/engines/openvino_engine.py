@@ -128,22 +128,20 @@ class _Graph:
     def _decode(self, features: list[Node], style: Node) -> Node:
         if not self.shape.style:
             style = self.ops.multiply(style, np.float32(0))
-        x = features[-1]
+        x, deepest = features[-1], len(features) - 1
         for level in reversed(range(len(features))):
-            if level < len(features) - 1:
-                x = self._twice_as_large(x)
-            x = self._up(
-                x, features[level], style, f"upsample.up.{'res' if self.shape.residual else 'conv'}_up_{level}"
-            )
+            name = f"upsample.up.{'res' if self.shape.residual else 'conv'}_up_{level}"
+            x = self._up(x, features[level], style, name, enlarge=level < deepest)
         return self._convolution(x, "output")
 
-    def _up(self, x: Node, skip: Node, style: Node, name: str) -> Node:
-        inner = self._convolution(x, f"{name}.conv.conv_0")
+    def _up(self, x: Node, skip: Node, style: Node, name: str, enlarge: bool) -> Node:
+        inner = self._convolution(x, f"{name}.conv.conv_0", enlarge)
         inner = self.ops.concat([skip, inner], 1) if self.shape.concatenation else self.ops.add(inner, skip)
         inner = self._styled(inner, style, f"{name}.conv.conv_1")
         if not self.shape.residual:
             return inner
-        x = self.ops.add(self._projection(x, f"{name}.proj"), inner)
+        around = self._projection(x, f"{name}.proj")
+        x = self.ops.add(self._twice_as_large(around) if enlarge else around, inner)
         inner = self._styled(x, style, f"{name}.conv.conv_2")
         return self.ops.add(x, self._styled(inner, style, f"{name}.conv.conv_3"))
 
@@ -153,8 +151,9 @@ class _Graph:
         shift = self.ops.unsqueeze(self.ops.unsqueeze(shift, np.array(2)), np.array(3))
         return self._convolution(self.ops.add(x, shift), f"{name}.conv")
 
-    def _convolution(self, x: Node, name: str) -> Node:
-        return self._convolve(self.ops.relu(self._normalise(x, f"{name}.0")), f"{name}.2")
+    def _convolution(self, x: Node, name: str, enlarge: bool = False) -> Node:
+        x = self.ops.relu(self._normalise(x, f"{name}.0"))
+        return self._convolve_enlarged(x, f"{name}.2") if enlarge else self._convolve(x, f"{name}.2")
 
     def _projection(self, x: Node, name: str) -> Node:
         return self._convolve(self._normalise(x, f"{name}.0"), f"{name}.1")
@@ -171,8 +170,21 @@ class _Graph:
     def _convolve(self, x: Node, name: str) -> Node:
         weight = self._weight(f"{name}.weight")
         pad = [side // 2 for side in weight.shape[2:]]
-        result = self.ops.convolution(x, weight, [1, 1], pad, pad, [1, 1])
-        return self.ops.add(result, self._weight(f"{name}.bias").reshape(1, -1, 1, 1))
+        return self._with_bias(self.ops.convolution(x, weight, [1, 1], pad, pad, [1, 1]), name)
+
+    def _convolve_enlarged(self, x: Node, name: str) -> Node:
+        """Convolve x made twice as large, without making it: see `flowseg.network.EnlargingConvolution`."""
+        weight = self._weight(f"{name}.weight").transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
+        spread = sum(
+            np.pad(weight, ((0, 0), (0, 0), (down, 1 - down), (along, 1 - along)))
+            for down in (0, 1)
+            for along in (0, 1)
+        )
+        pad = [side // 2 for side in weight.shape[2:]]
+        return self._with_bias(self.ops.convolution_backprop_data(x, spread, [2, 2], None, pad, pad), name)
+
+    def _with_bias(self, x: Node, name: str) -> Node:
+        return self.ops.add(x, self._weight(f"{name}.bias").reshape(1, -1, 1, 1))
 
     def _twice_as_large(self, x: Node) -> Node:
         scales, axes = np.array([2, 2], np.float32), np.array([2, 3])
