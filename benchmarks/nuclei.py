@@ -10,6 +10,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -33,20 +34,18 @@ CROP = {"size": 128, "balance": "kind", "evenness": 0.5, "augment": AUGMENT}
 
 
 class Variant(NamedTuple):
-    """What a network differs in: settings of its crops, its widths, the diameter that nuclei are resized to."""
+    """What a network differs in: settings of its crops, its widths."""
 
     crop: Mapping[str, Any] = MappingProxyType({})
     widths: tuple[int, ...] | None = None
-    diameter: float = 20.0
 
 
 VARIANTS = {
     "as it is": Variant(),
     "flows by distance": Variant({"target": "distance"}),
     "flows weighted by area": Variant({"weight": "area"}),
-    "by distance, weighted by area": Variant({"target": "distance", "weight": "area"}),
+    "colours stretched by up to 0.3": Variant({"augment": replace(AUGMENT, colour=0.3)}),
     "kinds drawn by their size": Variant({"balance": ""}),
-    "nuclei of 30 pixels, crops of 192": Variant({"size": 192}, diameter=30.0),
     "widths 12, 24, 48, 96": Variant(widths=(12, 24, 48, 96)),
     "widths 24, 48, 96, 192": Variant(widths=(24, 48, 96, 192)),
 }
@@ -91,7 +90,7 @@ def train(name: str, variant: Variant, split: Split, options: Any) -> str:
         crop=CropOptions(**{**CROP, **variant.crop}),
     )  # fmt: skip
     new = NewModel("rgb", variant.widths or options.widths)
-    asked = Asked(None, new, variant.diameter)
+    asked = Asked(None, new, 20.0)
     started = time.monotonic()
     run(Split(split.train, []), folder.path, how, asked, resume=folder.config.exists())
     print(f"{name}: trained for {(time.monotonic() - started) / 60:.0f} minutes", flush=True)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,13 +63,13 @@ def main() -> None:
     put(page(rows, options.device))
 
 
-def measured(model: str, images: list[npt.NDArray[np.uint8]], device: str, repeats: int) -> "list[Row]":
+def measured(model: str, images: list[npt.NDArray[np.uint8]], device: str, repeats: int) -> Iterator[Row]:
     peer = open_peer(model, device)
     precise = load_model(model, device=device, precision="fp32")
     usual = load_model(model, device=device)
-    rows = [*network_rows(model, peer, device, repeats)]
+    yield from network_rows(model, peer, device, repeats)
     if device != "cpu":
-        rows.append(throughput_row(model, peer, device))
+        yield throughput_row(model, peer, device)
     fast = usual.description["precision"]
     for side in (1024, 2048):
         image = mosaic(images, side)
@@ -81,29 +81,26 @@ def measured(model: str, images: list[npt.NDArray[np.uint8]], device: str, repea
             ("float32, defaults", precise, {}),
             (f"defaults ({fast})", usual, {}),
         ):
-            rows.append(image_row(f"{side}² image, {name}", loaded, image, theirs, slow, repeats, how))
+            yield image_row(f"{side}² image, {name}", loaded, image, theirs, slow, repeats, how)
     with tempfile.TemporaryDirectory() as folder:
         large = Path(folder) / "large.png"
         imsave(large, mosaic(images, 2048), check_contrast=False)
         ours, theirs_peak = (peak_elsewhere(model, device, who, large) for who in ("flowseg", "cellpose"))
-        rows.append(Row("peak memory, 2048² image, defaults", ours, theirs_peak, "GB"))
-        rows.append(folder_row(model, images, device, Path(folder)))
-    return rows
+        yield Row("peak memory, 2048² image, defaults", ours, theirs_peak, "GB")
+        yield folder_row(model, images, device, Path(folder))
 
 
-def network_rows(model: str, peer: object, device: str, repeats: int) -> list[Row]:
+def network_rows(model: str, peer: object, device: str, repeats: int) -> Iterator[Row]:
     from cellpose.core import _forward
 
     file = checkpoint.read(model)
     tiles = np.random.default_rng(0).normal(size=(8, 2, 224, 224)).astype(np.float32)
-    rows = []
     for precision in ("fp32", "bf16"):
         engine = engines.start(file.config.architecture, file.weights, device, precision)
         times = timed(lambda run=engine.run: run(tiles), lambda: _forward(peer.net, tiles), repeats)
         exact = _forward(peer.net, tiles)[0]
         error = np.abs(engine.run(tiles).maps - exact).max() / np.abs(exact).max()
-        rows.append(Row(f"network alone, {precision}, 8 tiles of 224²", *times, "s", f"error {error:.1e}"))
-    return rows
+        yield Row(f"network alone, {precision}, 8 tiles of 224²", *times, "s", f"error {error:.1e}")
 
 
 def throughput_row(model: str, peer: object, device: str) -> Row:
