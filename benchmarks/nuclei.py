@@ -117,7 +117,8 @@ def write(results: dict[str, Scores], split: Split, options: Any) -> None:
 
 `benchmarks/nuclei.py`: networks of widths {widths} (where the row does not say others), trained on {options.crops:,}
 crops, otherwise as `train.sh` does, and scored on the images held back at their known diameters. The last column is
-the gain in mean AP over the first row, with the 95 % interval over images.
+the gain in mean AP over the first row, with the 95 % interval over images. Each row is one short training: what another
+seed would change is not in the interval, and the order may differ after the 40,000 crops of `nuclei`.
 
 | network | AP at IoU 0.5 | at 0.75 | mean AP | {" | ".join(sorted(set(kinds.values())))} | gain |
 |{"---|" * (5 + len(set(kinds.values())))}
