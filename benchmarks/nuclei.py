@@ -17,18 +17,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from pages import put
-from quality import Scores, kept, scores_of
+from quality import AT75, Scores, kept, scores_of
 
 from flowseg.augment import AugmentOptions
 from flowseg.dataset import CropOptions
 from flowseg.sources.data_sets import open_collection
 from flowseg.training import Asked, NewModel, Split, TrainOptions, held_out, run
 from flowseg.training.run_folder import RunFolder
-from flowseg.training.validation import THRESHOLDS
 
 CARD = Path(__file__).parents[1] / "models/nuclei/README.md"
 USE = "## Intended use"  # the section of the card that those of measurements come before
-AT75 = THRESHOLDS.index(0.75)
+DIAMETER = 20.0  # pixels that nuclei are resized to
 AUGMENT = AugmentOptions(scale=1.0, contrast=0.4, brightness=0.15, gamma=0.4, noise=0.08, blur=1.5, invert=0.3)
 CROP = {"size": 128, "balance": "kind", "evenness": 0.5, "augment": AUGMENT}
 
@@ -90,7 +89,7 @@ def train(name: str, variant: Variant, split: Split, options: Any) -> str:
         crop=CropOptions(**{**CROP, **variant.crop}),
     )  # fmt: skip
     new = NewModel("rgb", variant.widths or options.widths)
-    asked = Asked(None, new, 20.0)
+    asked = Asked(None, new, DIAMETER)
     started = time.monotonic()
     run(Split(split.train, []), folder.path, how, asked, resume=folder.config.exists())
     print(f"{name}: trained for {(time.monotonic() - started) / 60:.0f} minutes", flush=True)

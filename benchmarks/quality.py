@@ -59,7 +59,7 @@ def main() -> None:
     }
     if options.model:
         steps[f"flowseg, {Path(options.model).stem}"] = lambda: scores_of(options.model, split, options.device)
-    chosen = {"peer": [PEER], "ours": [name for name in steps if name != PEER]}.get(options.only, list(steps))
+    chosen = [name for name in steps if options.only in (None, "peer" if name == PEER else "ours")]
     results = {name: kept(options.keep, name, steps[name]) for name in chosen}
     if not options.only:
         write(results, split, options)

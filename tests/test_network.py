@@ -3,9 +3,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from flowseg.errors import InputError
-from flowseg.network import Network, unit_style
+from flowseg.network import EnlargingConvolution, Network, unit_style
 from flowseg.options import Architecture
 from tests.networks import TINY, scrambled
 from tests.reference_network import Reference
@@ -51,6 +52,19 @@ def test_the_default_network_has_the_shape_of_cellposes() -> None:
     assert names["upsample.up.res_up_3.conv.conv_1.full.weight"].shape == (256, 256)
     assert names["output.2.weight"].shape == (3, 32, 1, 1)
     assert list(names)[:2] == ["diam_mean", "diam_labels"]
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_enlarging_inside_the_convolution_learns_as_enlarging_before_it(kernel: int) -> None:
+    torch.manual_seed(0)
+    inside = EnlargingConvolution(3, 4, kernel, padding=kernel // 2).double()
+    x = torch.randn(2, 3, 5, 7, dtype=torch.float64, requires_grad=True)
+    large = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+    before = functional.conv2d(large, inside.weight, inside.bias, padding=kernel // 2)
+    torch.testing.assert_close(inside(x), before)
+    ascent, changed = torch.randn_like(before), (x, inside.weight, inside.bias)
+    for got, wanted in zip(*(torch.autograd.grad(y, changed, ascent) for y in (inside(x), before)), strict=True):
+        torch.testing.assert_close(got, wanted)
 
 
 def test_float32_stays_close_to_float64() -> None:
