@@ -106,7 +106,8 @@ def _renumbered(array: npt.NDArray[Any]) -> LabelImage:
     """Give the labels the numbers 1..n in their own order."""
     import fastremap
 
-    image, mapping = fastremap.renumber(np.ascontiguousarray(array), preserve_zero=True, in_place=False)
+    native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    image, mapping = fastremap.renumber(native, preserve_zero=True, in_place=False)
     found = np.zeros(int(image.max()) + 1, np.int64)
     for value, number in mapping.items():
         found[int(number)] = int(value)
@@ -123,7 +124,16 @@ def as_mask(mask: npt.ArrayLike, name: str = "mask") -> npt.NDArray[np.bool_]:
         raise InputError(f"{name} has type {array.dtype}; wanted a boolean or number mask")
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise InputError(f"{name} holds NaN; wanted a mask of zeros and ones")
-    return np.ascontiguousarray(array != 0)
+    inside = np.ascontiguousarray(array != 0)
+    if array.dtype.kind != "b" and inside.any():
+        values = array[inside]
+        least, most = values.min(), values.max()
+        if least != most:
+            raise InputError(
+                f"{name} holds {least} and {most} beside 0; wanted the mask of one instance "
+                "(from_labels, encode_labels and labels_to_coco take label images)"
+            )
+    return inside
 
 
 def as_flows(flows: npt.ArrayLike, name: str = "flows") -> Floats:

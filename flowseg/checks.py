@@ -6,6 +6,8 @@ from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 from flowseg.errors import OptionError
 
 
@@ -17,6 +19,18 @@ def known_fields(cls: type, values: object, what: str) -> dict[str, Any]:
     if unknown:
         raise OptionError(f"the {what} has the unknown field {unknown[0]!r}; was it written by a newer flowseg?")
     return dict(values)
+
+
+def plain(record: Any) -> None:
+    """Make the numbers of a frozen record that came as NumPy's those of Python, which can be written down."""
+    for item in fields(record):
+        object.__setattr__(record, item.name, _plain(getattr(record, item.name)))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(each) for each in value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def short(value: object) -> str:

@@ -15,6 +15,9 @@ try:
 except ImportError:  # not on Windows: runs are not kept apart there
     fcntl = None  # type: ignore[assignment]
 
+#: How files begin: pages, and pictures.
+HTML, PNG = b"<!doctype html", b"\x89PNG"
+
 _PART = ".flowseg.part"
 _LOCK = ".flowseg.lock"
 
@@ -38,6 +41,23 @@ def write_whole(path: Path, data: bytes | Iterable[bytes]) -> str:
         beside.unlink(missing_ok=True)
         raise
     return digest.hexdigest()
+
+
+def check_output(path: Path, begins: bytes, inputs: Iterable[Path | None]) -> None:
+    """Refuse to write over what is read, and over a file that is not an earlier one of the same kind.
+
+    ``begins`` is how a file of that kind begins. A picture in a folder of inputs may be one of them, whichever
+    it is.
+    """
+    if not path.exists():
+        return
+    target = path.resolve()
+    read = [given.resolve() for given in inputs if given is not None]
+    if target in read or (begins == PNG and any(given in target.parents for given in read)):
+        raise InputError(f"{path} would be replaced while it is read: choose another name or folder")
+    with path.open("rb") as file:
+        if file.read(len(begins)).lower() != begins.lower():
+            raise InputError(f"{path} is there already, and is something else: choose another name")
 
 
 def append_line(path: Path, text: str) -> None:

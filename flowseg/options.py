@@ -348,6 +348,7 @@ class SegmentOptions:
     invert: bool = False
 
     def __post_init__(self) -> None:
+        checks.plain(self)
         if self.channels is not None:
             object.__setattr__(self, "channels", checks.several("channels", self.channels))
         if self.diameter is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import arrays, images, normalize
+from flowseg import arrays, checks, images, normalize
 from flowseg import labels as label_images
 from flowseg.arrays import Floats, Labels
 from flowseg.errors import OptionError
@@ -181,7 +181,9 @@ def overview(
     true = None if truth is None else _Drawn.of(truth)
     pictures = _pictures(image, found.labels, flows, cellprob)
     chosen = _chosen_panels(panels, pictures)
-    y0, x0, y1, x1 = region or (0, 0, *found.labels.shape)
+    y0, x0, y1, x1 = _part(region, found.labels.shape)
+    if width is not None:
+        checks.number("width", width, 0.1, 1000)
     across = width or min(14.0, 4.0 * len(chosen))
     tall = across / len(chosen) * (y1 - y0) / max(x1 - x0, 1)
     figure = figures.new(across, min(max(tall, 1.0), 12.0) + (0.35 if true is None else 0.65))
@@ -196,6 +198,17 @@ def overview(
         axis.set(xlim=(x0 - 0.5, max(x1, x0 + 1) - 0.5), ylim=(max(y1, y0 + 1) - 0.5, y0 - 0.5))
         axis.set_axis_off()
     return figure
+
+
+def _part(region: Sequence[int] | None, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return the part of an image to show: (y0, x0, y1, x1)."""
+    height, width = shape
+    if region is None:
+        return 0, 0, height, width
+    part = tuple(region)
+    if len(part) != 4 or not (0 <= part[0] < part[2] <= height and 0 <= part[1] < part[3] <= width):
+        raise OptionError(f"region is {region}; wanted (y0, x0, y1, x1) within {height} x {width} pixels")
+    return part
 
 
 def _pictures(

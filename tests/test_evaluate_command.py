@@ -150,3 +150,21 @@ def test_what_is_not_there(data: Path) -> None:
     result = run(data / "pred", data / "truth", "--by", "kind")
     assert result.exit_code == 1
     assert "no column 'kind'" in result.output
+
+
+def test_nothing_that_is_read_is_written_over(data: Path) -> None:
+    truth, image = data / "truth/masks/im0.png", data / "truth/images/im0.png"
+    table, page = data / "scores.csv", data / "page.html"
+    before = {path: path.read_bytes() for path in (truth, image, data / "submission.csv", data / "train.csv")}
+    asked = [("--csv", path) for path in before] + [("--report", path) for path in before]
+    for option, path in asked:
+        result = run(data / "pred", data / "truth", option, path)
+        assert result.exit_code == 1, path
+        assert f"{path}" in result.output
+    predicted = data / "submission.csv"
+    result = run(predicted, data / "train.csv", "--images", image.parent, "--csv", predicted)
+    assert "would be replaced while it is read" in result.output
+    assert {path: path.read_bytes() for path in before} == before
+    for _ in range(2):  # its own are replaced
+        result = run(data / "pred", data / "truth", "--csv", table, "--report", page)
+        assert result.exit_code == 0, result.output

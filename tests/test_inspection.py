@@ -151,3 +151,14 @@ def test_the_command_prints_json_and_fails_on_problems(tmp_path: Path) -> None:
     report = json.loads(result.output)
     assert (report["images"], report["looked_at"], report["problems"]) == (3, 2, ["3_masks.png has no image 3"])
     assert report["suspicions"]["holes"] == {"count": 0, "worst": []}
+
+
+def test_a_true_mask_is_not_drawn_over(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    root = data_set(tmp_path / "data")
+    mask = next(path for path in sorted(root.rglob("*.png")))
+    before = mask.read_bytes()
+    for option in ("--sheet", "--report"):
+        result = CliRunner().invoke(cli.main, ["inspect", str(root), option, str(mask)])
+        assert result.exit_code == 1
+        assert mask.read_bytes() == before

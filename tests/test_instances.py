@@ -136,3 +136,11 @@ def test_pieces_are_those_that_scipy_labels(masks: Any) -> None:
     assert len(found) == len(wanted)
     same = [found.mask(index).tobytes() for index in range(len(found))]
     assert sorted(same) == sorted(np.ascontiguousarray(mask).tobytes() for mask in wanted)
+
+
+def test_a_label_image_is_not_taken_for_a_mask() -> None:
+    labels = np.zeros((6, 6), int)
+    labels[1:3, 1:3], labels[4:6, 4:6] = 1, 2
+    with pytest.raises(InputError, match="mask 1 holds 1 and 2 beside 0"):
+        Instances.from_masks(labels[None], labels.shape)
+    assert Instances.from_masks((labels == 2)[None] * 255, labels.shape).areas().tolist() == [4]

@@ -157,3 +157,10 @@ def test_bad_labels_are_refused(function: object) -> None:
         function(np.zeros((2, 2, 2), int))  # type: ignore[operator]
     with pytest.raises(FlowsegError, match="holds -1"):
         function(np.full((2, 2), -1))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("kind", [">i4", ">i8", ">u2"])
+def test_labels_of_another_byte_order(kind: str) -> None:
+    image = np.zeros((9, 9), kind)
+    image[1:4, 1:4], image[5:7, 5:8] = 60000, 7
+    assert labels.areas(image) == labels.areas(image.astype(np.int64))

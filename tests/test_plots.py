@@ -123,3 +123,9 @@ def test_curves_of_a_file_and_without_validation() -> None:
     figure = plots.training_curves(list(csv.DictReader(text.splitlines())))
     assert figure.axes[0].lines[0].get_ydata().tolist() == [2.0, 1.5]
     assert figure.axes[1].texts[0].get_text() == "no validation images"
+
+
+@pytest.mark.parametrize("region", [(0, 0, 5), (5, 5, 0, 0), (0, 0, 9, 8), (-1, 0, 4, 4)])
+def test_a_part_that_is_none_is_refused(region: tuple[int, ...]) -> None:
+    with pytest.raises(OptionError, match=r"wanted \(y0, x0, y1, x1\) within 8 x 8 pixels"):
+        plots.overview(None, np.eye(8, dtype=np.int32), region=region)  # type: ignore[arg-type]

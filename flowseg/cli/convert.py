@@ -28,6 +28,8 @@ _PATH = click.Path(exists=True, path_type=Path)
 @click.option("--images", type=_PATH, help="Folder of the images of IN, where they are not beside it.")
 @click.option("--masks", type=_PATH, help="Folder of the label images of IN, where they are not beside the images.")
 @click.option("--mask-suffix", help="What follows the name of an image in that of its label image: _masks.")
+@click.option("--axes", help="Axes of TIFF files that do not say them, where images are measured or drawn on.")
+@click.option("--plane", help="Plane of images with several, as segment was told: Z=3 or Z=3,T=0.")
 @click.option("--in-order", type=click.Choice(["row", "column"]), help="Of run lengths in IN; without it, recognised.")
 @click.option("--skip-problems", is_flag=True, help="Convert what can be read, and list what cannot.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
@@ -73,6 +75,8 @@ def command(source: Path, out: Path, quiet: bool, skip_problems: bool, **setting
         settings["copy_images"],
         settings["pieces"],
         settings["overwrite"],
+        settings["axes"],
+        settings["plane"],
     )
     with late_note(f"opening {source}", quiet):
         collection = open_collection(

@@ -47,9 +47,13 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
     """
     import numpy as np
 
-    from flowseg import evaluate
+    from flowseg import evaluate, files
     from flowseg.cli._progress import late_note
 
+    inputs = (pred, truth, settings["images"])
+    for option, begins in (("table", f"{_COLUMNS[0]},{_COLUMNS[1]},".encode()), ("report", files.HTML)):
+        if settings[option] is not None:
+            files.check_output(settings[option], begins, inputs)
     with late_note("opening both", settings["quiet"] or settings["as_json"]):
         predictions, truths = _open(pred, truth, settings)
     with _Bar(settings["quiet"] or settings["as_json"]) as bar:
@@ -140,17 +144,19 @@ def _write(path: Path, data: bytes) -> None:
     files.write_whole(path, data)
 
 
+_COLUMNS = ("name", "group", "truths", "predicted", "map", "f1", "pq", "kaggle_map", "splits", "merges")
+
+
 def _rows(scores: Any) -> str:
     """Return a CSV with a row for each image, the worst first."""
     from flowseg.metrics import KAGGLE_THRESHOLDS
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    plain = ("name", "group", "truths", "predicted", "map", "f1", "pq", "kaggle_map", "splits", "merges")
     lists = ("ap", "tp", "fp", "fn")
-    writer.writerow([*plain, *(f"{name}_{level:.2f}" for name in lists for level in KAGGLE_THRESHOLDS)])
+    writer.writerow([*_COLUMNS, *(f"{name}_{level:.2f}" for name in lists for level in KAGGLE_THRESHOLDS)])
     for image in scores.images:
-        values = [getattr(image, name) for name in plain]
+        values = [getattr(image, name) for name in _COLUMNS]
         numbers = [value for name in lists for value in getattr(image, name)]
         writer.writerow([round(value, 6) if isinstance(value, float) else value for value in values + numbers])
     return text.getvalue()

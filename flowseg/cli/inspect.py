@@ -36,10 +36,15 @@ def command(data: Path, as_json: bool, **settings: Any) -> None:
       flowseg inspect labelled/ --limit 100 --json
       flowseg inspect labelled/ --report data.html       every image, its masks and its crops, in a browser
     """
+    from flowseg import files
     from flowseg.cli._progress import late_bar, late_note
     from flowseg.inspection import inspect, sampled
     from flowseg.sources.data_sets import open_collection
 
+    inputs = (data, settings["images"], settings["masks"])
+    for option, begins in (("sheet", files.PNG), ("report", files.HTML)):
+        if settings[option] is not None:
+            files.check_output(settings[option], begins, inputs)
     with late_note(f"opening {data}", as_json):
         collection = open_collection(
             data,

@@ -39,7 +39,7 @@ def command(
     """
     from flowseg.folder.from_flows import remake
 
-    paths = [path for given in inputs for path in (sorted(given.rglob("*_flows.npz")) if given.is_dir() else [given])]
+    paths = [path for given in inputs for path in (_below(given) if given.is_dir() else [given])]
     if not paths:
         raise click.ClickException(f"no *_flows.npz in {', '.join(map(str, inputs))}")
     lines = remake(
@@ -55,6 +55,13 @@ def command(
     if failed:
         click.echo(f"{failed} failed", err=True)
         sys.exit(1)
+
+
+def _below(folder: Path) -> list[Path]:
+    """List the flows of a folder in the order in which a run has its images."""
+    from flowseg.sources.image_files import natural_key
+
+    return sorted(folder.rglob("*_flows.npz"), key=natural_key)
 
 
 def _tell(line: dict[str, Any]) -> None:

@@ -166,7 +166,7 @@ def export(model: str, out: Path, overwrite: bool) -> None:
     with Bar() as bar:
         located = zoo.resolve(model, progress=bar.tell)
     found = zoo.read(located)
-    write = checkpoint.write_flowseg if out.suffix == ".safetensors" else checkpoint.write_cellpose
+    write = checkpoint.write_flowseg if out.suffix.lower() == ".safetensors" else checkpoint.write_cellpose
     digest = write(out, found.config, found.arrays)
     click.echo(f"{out}: sha256 {digest}")
 

@@ -45,6 +45,8 @@ class Conversion:
         Make every piece of an instance an instance of its own: for masks of all cells together.
     overwrite
         Replace files that are there.
+    axes, plane
+        Axes of images that do not say them, and which plane of several, where images are measured or drawn on.
     """
 
     out: Path
@@ -55,6 +57,8 @@ class Conversion:
     copy_images: bool = False
     pieces: bool = False
     overwrite: bool = False
+    axes: str | None = None
+    plane: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "to", self.to or _format_of(self.out))
@@ -138,7 +142,10 @@ def convert(
     if not collection.items:
         raise InputError(f"{collection.root} has no image with instances")
     with_image = conversion.to in ("overlay", "table", "parquet", "geojson")
-    entries = [Entry(item, conversion.overlap, conversion.pieces, with_image) for item in collection]
+    entries = [
+        Entry(item, conversion.overlap, conversion.pieces, with_image, conversion.axes, conversion.plane)
+        for item in collection
+    ]
     _check_targets(collection, entries, conversion)
     told: list[Converted] = []
 
@@ -223,8 +230,8 @@ def _write_one(entry: Entry, conversion: Conversion) -> None:
 
 def _remove_older_masks(folder: Path, written: set[Path]) -> None:
     """Remove masks that an earlier conversion, of more instances, left in a folder that is replaced."""
-    for path in folder.glob("[0-9][0-9][0-9][0-9].png"):
-        if path not in written:
+    for path in folder.glob("[0-9][0-9][0-9][0-9]*.png"):
+        if path.stem.isdecimal() and path not in written:
             path.unlink()
 
 

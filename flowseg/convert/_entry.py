@@ -21,8 +21,17 @@ Table = dict[str, measure.Column]
 class Entry:
     """What is read of an image and made of it once, and forgotten when it is written."""
 
-    def __init__(self, item: Item, overlap: OverlapOptions, pieces: bool = False, with_image: bool = False) -> None:
+    def __init__(
+        self,
+        item: Item,
+        overlap: OverlapOptions,
+        pieces: bool = False,
+        with_image: bool = False,
+        axes: str | None = None,
+        plane: str | None = None,
+    ) -> None:
         self.item, self._overlap, self._pieces, self._with_image = item, overlap, pieces, with_image
+        self._axes, self._plane = axes, plane
         path = PurePosixPath(item.name)
         if not item.name or path.is_absolute() or ".." in path.parts:
             raise InputError(f"an image is called {item.name!r}; wanted a name that stays in the folder of results")
@@ -58,7 +67,7 @@ class Entry:
     @cached_property
     def planes(self) -> npt.NDArray[Any]:
         """The pixels of the image, (C, H, W); of the shape of the instances."""
-        image = self.item.image()
+        image = self.item.image(self._axes, self._plane)
         arrays.check_same_shape(self.instances.shape, image.shape, f"the masks of {self.name} and its image")
         return image.pixels
 

@@ -27,6 +27,9 @@ def opened(given: Side) -> Collection:
     if isinstance(given, Collection):
         return given
     if isinstance(given, Mapping):
+        wrong = next((name for name in given if not isinstance(name, str)), None)
+        if wrong is not None:
+            raise InputError(f"an image is called {wrong!r}; wanted names, as texts")
         items = tuple(Item(name, None, partial(_instances, found)) for name, found in sorted(given.items()))
         return Collection(Path("arrays"), "arrays", items)
     if isinstance(given, str | os.PathLike):

@@ -72,6 +72,8 @@ class Job:
 
     def __post_init__(self) -> None:
         save = _results.checked(self.save)
+        if not os.fspath(self.out):
+            raise OptionError("out has no name; wanted a folder")
         if self.rle_order not in ("row", "column"):
             raise OptionError(f"rle_order is {self.rle_order!r}; wanted row or column")
         if self.coco_form not in ("rle", "polygons"):
@@ -361,7 +363,10 @@ def _refuse_another_image(item: _Item, line: Line) -> None:
 
 
 def _write_tables(job: Job, summary: Summary, record: Mapping[str, Any]) -> None:
-    """Put the tables together, of all images that have results; a run that was stopped leaves that to the next."""
+    """Put the tables together, of the images of this run that have results; one that was stopped leaves it to the next.
+
+    Images of earlier runs that this one was not asked for are not in them: a folder may have changed since.
+    """
     if summary.stopped:
         return
     ids = last_parts([line["name"] for line in summary.lines])

@@ -9,8 +9,8 @@ from pathlib import Path
 def named(paths: Sequence[Path], drop: str = "") -> dict[str, Path]:
     """Give each file the name of its results: its own, below the folder that all share, and its suffix on a clash.
 
-    ``drop`` is an ending, before the suffix, that is no part of the name. Names that differ in case alone clash too:
-    many disks do not tell them apart.
+    ``drop`` is an ending, before the suffix, that is no part of the name. Names that differ in case alone clash too,
+    as many disks do not tell them apart, unless files differ in no more: their disk does.
     """
     if not paths:
         return {}
@@ -18,7 +18,7 @@ def named(paths: Sequence[Path], drop: str = "") -> dict[str, Path]:
     root = Path(os.path.commonpath([path.parent for path in absolute]))
     full = [path.relative_to(root).as_posix() for path in absolute]
     names = [_bare(text).removesuffix(drop) for text in full]
-    while clashing := {place for place in _clashes(names) if names[place] != full[place]}:
+    while clashing := {place for place in _clashes(names, full) if names[place] != full[place]}:
         names = [full[place] if place in clashing else name for place, name in enumerate(names)]
     return dict(zip(names, paths, strict=True))
 
@@ -34,6 +34,9 @@ def _bare(text: str) -> str:
     return Path(text).with_suffix("").as_posix()
 
 
-def _clashes(names: Sequence[str]) -> set[int]:
-    seen = Counter(name.casefold() for name in names)
-    return {place for place, name in enumerate(names) if seen[name.casefold()] > 1}
+def _clashes(names: Sequence[str], full: Sequence[str]) -> set[int]:
+    seen = Counter(names)
+    files: dict[str, set[str]] = {}
+    for name, text in zip(names, full, strict=True):
+        files.setdefault(name.casefold(), set()).add(text.casefold())
+    return {place for place, name in enumerate(names) if seen[name] > 1 or len(files[name.casefold()]) > 1}

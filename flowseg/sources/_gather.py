@@ -81,8 +81,10 @@ def unsafe(name: str) -> str | None:
     """
     if not name:
         return "it is empty"
-    if any(letter in name for letter in "/\\:") or name in (".", ".."):
+    if any(letter in name for letter in "/\\") or name in (".", ".."):
         return "it leads out of its folder"
+    if ":" in name and os.name == "nt":
+        return "it holds a colon, which Windows takes for that of a drive"
     if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in name):
         return "it holds characters that are not printed"
     try:

@@ -74,6 +74,8 @@ def _part_key(text: str) -> list[tuple[int, int, str]]:
 
 def _of_one(name: str, recursive: bool) -> list[Path]:
     """List the images of one input."""
+    if not name:
+        raise InputError("an input has no name (an empty text); wanted files, folders or patterns")
     path = Path(name)
     if path.is_file():
         return [path]

@@ -44,8 +44,11 @@ _DAMAGE = (
     zlib.error,
 )
 
-# Photometric interpretations that are a colour of three samples: RGB, YCbCr and three kinds of L*a*b*.
-_COLOR_SPACES = {2, 6, 8, 9, 10}
+# Photometric interpretations that are a colour of three samples: RGB, YCbCr (which codecs such as JPEG turn into RGB).
+_COLOR_SPACES = {2, 6}
+# Those that would be taken for red, green and blue; the first one where no codec turns it into them.
+_OTHER_COLORS = {6: "YCbCr", 8: "L*a*b*", 9: "L*a*b*", 10: "L*a*b*"}
+_PLAIN_COMPRESSIONS = {1, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, deflate, PackBits, LZMA, Zstandard
 
 # File kinds whose further series are thumbnails, labels and the like: the first is the image.
 _MAIN_SERIES_FIRST = {"svs", "lsm", "scn", "ndpi", "philips", "bif", "qpi", "avs"}
@@ -120,7 +123,15 @@ def _series(file: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
         )
     if several[0].dtype is None or prod(several[0].shape) == 0:
         raise InputError(f"{file} holds no pixels, or of a type that is not known")
+    _refuse_other_colors(file, several[0])
     return several[0]
+
+
+def _refuse_other_colors(file: Path, series: tifffile.TiffPageSeries) -> None:
+    page = series.keyframe
+    name = _OTHER_COLORS.get(int(page.photometric))
+    if name and (name != "YCbCr" or int(page.compression) in _PLAIN_COMPRESSIONS):
+        raise InputError(f"{file} holds colours as {name}; wanted red, green and blue: save it as RGB")
 
 
 def _header(file: Path, series: tifffile.TiffPageSeries) -> Header:

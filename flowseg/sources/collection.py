@@ -41,7 +41,7 @@ class Item:
     columns: Mapping[str, str] = field(default_factory=dict)
     scores: tuple[float, ...] | None = field(default=None, repr=False)
 
-    def image(self, axes: str | None = None) -> Image:
+    def image(self, axes: str | None = None, plane: str | None = None) -> Image:
         """Read the image.
 
         Raises
@@ -51,7 +51,7 @@ class Item:
         """
         if self.path is None:
             raise InputError(f"{self.name} has instances but no image")
-        return image_files.read(self.path, axes=axes)
+        return image_files.read(self.path, axes=axes, plane=plane)
 
     def instances(self) -> Instances:
         """Read the instances; they may overlap."""

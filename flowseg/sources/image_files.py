@@ -16,9 +16,9 @@ from flowseg.errors import InputError
 from flowseg.images import Image
 from flowseg.sources import _pictures, _tiff
 from flowseg.sources._header import Header
-from flowseg.sources._search import EXTENSIONS, find
+from flowseg.sources._search import EXTENSIONS, find, natural_key
 
-__all__ = ["EXTENSIONS", "Header", "find", "probe", "read"]
+__all__ = ["EXTENSIONS", "Header", "find", "natural_key", "probe", "read"]
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -44,7 +44,8 @@ def read(
     path
         A TIFF (also BigTIFF, OME, ImageJ), PNG, JPEG or BMP file.
     axes
-        A letter for each axis as stored, such as ``"CYX"``, where the file does not say or is wrong.
+        A letter for each axis as stored, such as ``"CYX"``, where a TIFF file does not say or is wrong. The other
+        formats always say theirs.
     plane
         Which time or slice, counted from 0: ``{"Z": 3}`` or ``"Z=3,T=0"``.
     max_bytes
@@ -74,8 +75,7 @@ def read(
         return _tiff.read(file, axes, plane, lambda header, size: _check_size(header, size, max_bytes))
     header = _pictures.probe(file)
     _check_size(header, header.nbytes, max_bytes)
-    stated = header.axes if axes is None else axes
-    return images.from_array(_pictures.decode(file), axes=stated, plane=plane, path=file)
+    return images.from_array(_pictures.decode(file), axes=header.axes, plane=plane, path=file)
 
 
 def probe(path: str | os.PathLike[str], *, axes: str | None = None) -> Header:
@@ -84,7 +84,7 @@ def probe(path: str | os.PathLike[str], *, axes: str | None = None) -> Header:
     Returns
     -------
     Header
-        Shape, type and axes as stored (``axes`` replaces them where given) and the size in memory of all planes.
+        Shape, type and axes as stored (``axes`` replaces those of a TIFF file) and the size in memory of all planes.
 
     Examples
     --------
@@ -92,7 +92,9 @@ def probe(path: str | os.PathLike[str], *, axes: str | None = None) -> Header:
     1572864
     """
     file = Path(path)
-    header = _tiff.probe(file) if _is_tiff(file) else _pictures.probe(file)
+    if not _is_tiff(file):
+        return _pictures.probe(file)
+    header = _tiff.probe(file)
     if axes is None:
         return header
     return header._replace(axes=images.fitted_axes(axes, header.shape, str(file)))

@@ -4,7 +4,8 @@ Rows are decoded once, when the file is opened, so that all that cannot be read 
 """
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -131,8 +132,8 @@ def _collected(path: Path, images: Path | None, order: Order | None) -> Collecti
     found = _read(path, columns, gathered)
     pictures = _pictures(path, images, list(found), gathered)
     unknown: list[str] = []
-    for name, rows in found.items():
-        _add(gathered, name, rows, pictures, order or columns.order, unknown)
+    for name, (id_, rows) in zip(_names(list(found), pictures), found.items(), strict=True):
+        _add(gathered, name, rows, None if pictures is None else (pictures.get(id_),), order or columns.order, unknown)
     if unknown:
         gathered.problems.append(
             f"{told(unknown)} {'have' if len(unknown) > 1 else 'has'} no image, and {path.name} does not say how large "
@@ -151,7 +152,7 @@ def _read(path: Path, columns: Layout, gathered: Gathered) -> dict[str, _Rows]:
         if problem or fields is None:
             gathered.problems.append(f"line {line}: {problem}")
             continue
-        name = _without_ending(fields[columns.id].strip())
+        name = fields[columns.id].strip()
         wrong = unsafe(name)
         if wrong:
             if name not in refused:
@@ -209,6 +210,17 @@ def _without_ending(name: str) -> str:
     return next((name[: -len(end)] for end in EXTENSIONS if name.lower().endswith(end)), name)
 
 
+def _names(ids: Sequence[str], pictures: Mapping[str, Path] | None) -> list[str]:
+    """Return what images are called: by their ids without the ending of a file.
+
+    It stays where images would be called alike, and where it is no ending: the image of ``x.tif`` is ``x.tif.png``.
+    """
+    bare = [_without_ending(id_) for id_ in ids]
+    count = Counter(bare)
+    whole = {id_ for id_, path in (pictures or {}).items() if path.stem == id_}
+    return [id_ if id_ in whole or count[name] > 1 else name for id_, name in zip(ids, bare, strict=True)]
+
+
 def _short(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
@@ -217,9 +229,9 @@ def _pictures(path: Path, images: Path | None, names: list[str], gathered: Gathe
     """Return the image file of each id, problems noted; None where there is no image at all, and none was asked for."""
     if images is not None and not images.is_dir():
         raise InputError(f"{images} is not a folder; wanted that of the images")
-    wanted = set(names)
+    wanted = {*names, *map(_without_ending, names)}
     for folder in [images] if images is not None else _places(path):
-        found = _pictures_in(folder, wanted)
+        found = _of_ids(names, _pictures_in(folder, wanted))
         if found or images is not None:
             break
     else:
@@ -228,7 +240,8 @@ def _pictures(path: Path, images: Path | None, names: list[str], gathered: Gathe
         if len(found.get(name, [])) > 1:
             gathered.problems.append(f"{name} has several images in {folder}: {told(p.name for p in found[name])}")
         elif name not in found:
-            gathered.problems.append(f"{name} has no image: looked for {name}.png and the like in {folder}")
+            looked = f"{_without_ending(name)}.png and the like"
+            gathered.problems.append(f"{name} has no image: looked for {looked} in {folder}")
     unnamed = [file.name for file in files_in(folder) if file.stem not in wanted and not is_output(file)]
     if found and unnamed:
         gathered.notes.append(
@@ -269,16 +282,27 @@ def _pictures_in(folder: Path, wanted: set[str]) -> dict[str, list[Path]]:
     return found
 
 
+def _of_ids(ids: Iterable[str], files: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
+    """Return the images of each id: called so but for an ending, or called so, or so without the ending of the id."""
+    found: dict[str, list[Path]] = {}
+    for id_ in ids:
+        bare = files.get(_without_ending(id_), [])
+        of_it = files.get(id_) or [path for path in bare if path.name == id_] or bare
+        if of_it:
+            found[id_] = of_it
+    return found
+
+
 def _add(
     gathered: Gathered,
     name: str,
     rows: _Rows,
-    pictures: dict[str, Path] | None,
+    pictures: tuple[Path | None] | None,
     order: Order,
     unknown: list[str],
 ) -> None:
-    """Decode the rows of one image into an item."""
-    picture = None if pictures is None else pictures.get(name)
+    """Decode the rows of one image into an item; ``pictures`` has its image, None where no image was looked for."""
+    picture = None if pictures is None else pictures[0]
     if pictures is not None and picture is None:
         return  # noted already
     shape = rows.shape

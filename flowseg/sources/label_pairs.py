@@ -132,7 +132,10 @@ def _apart(root: Path, images: Path, masks: Path, suffix: str | None) -> Collect
     if images.resolve() == masks.resolve():
         return _beside(images, suffix)
     pictures = files_in(images)
-    labels = _named_after(files_in(masks), {name for path in pictures for name in (path.stem, path.name)}, suffix)
+    files = files_in(masks)
+    if _run.is_of_a_run(masks):
+        files = [path for path in files if bare_name(path, suffix) or not is_output(path)]
+    labels = _named_after(files, {name for path in pictures for name in (path.stem, path.name)}, suffix)
     if not labels:
         raise InputError(f"{masks} has no label images: looked for *{', *'.join(EXTENSIONS)}")
     return _matched(root, pictures, labels, columns_beside(root))

@@ -22,7 +22,7 @@ class HeldItem(Item):
 
     held: Image | None = field(default=None, repr=False)
 
-    def image(self, axes: str | None = None) -> Image:
+    def image(self, axes: str | None = None, plane: str | None = None) -> Image:
         """Return the image."""
         if self.held is None:
             raise InputError(f"{self.name} has instances but no image")

@@ -296,5 +296,26 @@ def test_images_are_let_go_when_they_are_written(tmp_path: Path) -> None:
         for name in ("x.csv", "x.json", "x.parquet", "folder"):
             convert(overlapping(tmp_path), Conversion(tmp_path / "o" / name, "" if "." in name else "overlay"))
     assert len(seen) == 12
-    kept = {"item", "_overlap", "_pieces", "_with_image"}
+    kept = {"item", "_overlap", "_pieces", "_with_image", "_axes", "_plane"}
     assert all(set(vars(entry)) == kept for entry in seen)
+
+
+def test_a_plane_of_a_stack_is_measured(tmp_path: Path) -> None:
+    stack = np.arange(2 * 6 * 9, dtype=np.uint16).reshape(2, 6, 9)
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack", metadata=None)
+    one = collection([item("a", np.ones((1, 6, 9), bool), tmp_path / "a.tif")])
+    with pytest.raises(InputError, match="axes"):
+        convert(one, Conversion(tmp_path / "t.parquet"))
+    convert(one, Conversion(tmp_path / "t.parquet", axes="ZYX", plane="Z=1"))
+    table = pyarrow.parquet.read_table(tmp_path / "t.parquet")
+    assert table["mean_intensity_0"].to_pylist() == [stack[1].mean()]
+
+
+def test_masks_of_more_than_four_digits_are_replaced_too(tmp_path: Path) -> None:
+    folder = tmp_path / "out/a/masks"
+    folder.mkdir(parents=True)
+    for name in ("0001.png", "0002.png", "10001.png", "mine.png"):
+        (folder / name).write_bytes(b"")
+    one = collection([item("a", np.ones((1, 6, 9), bool))])
+    convert(one, Conversion(tmp_path / "out", "masks", overwrite=True))
+    assert sorted(path.name for path in folder.iterdir()) == ["0001.png", "mine.png"]

@@ -40,3 +40,10 @@ def test_names_that_clash_get_their_suffix() -> None:
 
 def test_the_last_part_where_that_is_enough() -> None:
     assert last_parts(["x/a", "y/a", "y/b"]) == {"x/a": "x/a", "y/a": "y/a", "y/b": "b"}
+
+
+def test_results_taken_up_again_keep_their_names() -> None:
+    images = [Path("/r/a.png"), Path("/r/A.png"), Path("/r/a.tif"), Path("/r/b.png")]
+    names = list(named(images))
+    flows = [Path(f"/out/{name}_flows.npz") for name in names]
+    assert list(named(flows, drop="_flows")) == names

@@ -45,3 +45,14 @@ def test_what_is_wrong_is_said(tmp_path: Path, model: Path) -> None:
         flowseg.segment_folder(tmp_path, tmp_path / "out", model=model, diametre=8)
     with pytest.raises(OptionError, match="save is labls"):
         flowseg.segment_folder(tmp_path, tmp_path / "out", model=model, save="labls")
+
+
+def test_numbers_of_numpy_are_taken(tmp_path: Path, model: Path) -> None:
+    image = save(tmp_path / "in" / "a.tif", 3)
+    options = {"diameter": np.float32(8), "min_size": np.int64(3), "tta": np.bool_(False)}
+    options["percentiles"] = np.float32(1), np.float32(99)
+    told = flowseg.segment_folder(image, tmp_path / "out", model=model, **options)
+    again = flowseg.segment_folder(
+        image, tmp_path / "out", model=model, diameter=8.0, min_size=3, tta=False, percentiles=(1.0, 99.0)
+    )
+    assert (told.count("done"), again.count("kept")) == (1, 1)

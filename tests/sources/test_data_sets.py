@@ -545,3 +545,34 @@ def test_images_that_a_table_does_not_name_are_noted(tmp_path: Path) -> None:
     assert "left out: c.png" in data.notes[0]
     write_table(tmp_path / "train.csv", ["id", "annotation"], [["a", "1 3"], ["b", ""], ["c", ""]])
     assert open_collection(tmp_path).notes == ()
+
+
+def test_ids_that_differ_in_their_ending_are_images_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    labels = {name: solid_cells(40, 12, seed=seed) for seed, name in enumerate(("x.png", "x.tif", "y.tif", "z"))}
+    rows = [(name, text) for name, one in labels.items() for text in rle.encode_labels(one).values()]
+    with (tmp_path / "submission.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "predicted"), *rows])
+    for name in ("x.png", "x.tif", "y.tif.png", "z.png"):
+        Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "images" / name)
+    data = open_collection(tmp_path / "submission.csv", images=tmp_path / "images")
+    data.require_sound()
+    found = {item.name: item.instances().to_labels() for item in data}
+    assert found.keys() == labels.keys()
+    for name, one in labels.items():
+        assert np.array_equal(found[name] > 0, one > 0), name
+    (tmp_path / "images/y.tif.png").rename(tmp_path / "images/y.png")
+    named = [item.name for item in open_collection(tmp_path / "submission.csv", images=tmp_path / "images")]
+    assert named == ["x.png", "x.tif", "y", "z"]
+
+
+def test_drawn_results_are_not_label_images(tmp_path: Path) -> None:
+    for folder in ("images", "results"):
+        (tmp_path / folder).mkdir()
+    labels = solid_cells(30, 8, seed=1).astype(np.uint16)
+    Image.fromarray(np.zeros((30, 30), np.uint8)).save(tmp_path / "images/a.png")
+    tifffile.imwrite(tmp_path / "results/a_labels.tif", labels)
+    Image.fromarray(np.zeros((30, 30, 3), np.uint8)).save(tmp_path / "results/a_overlay.png")
+    data = open_collection(tmp_path / "results", images=tmp_path / "images")
+    data.require_sound()
+    assert [item.name for item in data] == ["a"]

@@ -386,3 +386,21 @@ def test_a_large_picture_is_read_without_a_warning(tmp_path: Path, monkeypatch: 
     assert image_files.read(file).shape == (24, 31)
     with pytest.raises(InputError, match="the limit given"):
         image_files.read(file, max_bytes=24 * 31 - 1)
+
+
+def test_axes_are_for_tiff_alone(tmp_path: Path) -> None:
+    colour = np.arange(6 * 7 * 3, dtype=np.uint8).reshape(6, 7, 3)
+    PIL.Image.fromarray(colour).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(colour, 2, 0), photometric="minisblack", metadata=None)
+    for name in ("a.png", "a.tif"):
+        read = image_files.read(tmp_path / name, axes="CYX")
+        assert np.array_equal(read.pixels, np.moveaxis(colour, 2, 0)), name
+        assert image_files.probe(tmp_path / name, axes="CYX").axes == ("YXS" if name == "a.png" else "CYX")
+
+
+@pytest.mark.parametrize("mode", ["YCbCr", "LAB"])
+def test_other_colours_are_not_taken_for_red_green_and_blue(mode: str, tmp_path: Path) -> None:
+    PIL.Image.new("RGB", (9, 8), (200, 30, 40)).convert("YCbCr").save(tmp_path / "YCbCr.tif")
+    PIL.Image.new("LAB", (9, 8)).save(tmp_path / "LAB.tif")
+    with pytest.raises(InputError, match="save it as RGB"):
+        image_files.read(tmp_path / f"{mode}.tif")

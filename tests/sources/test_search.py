@@ -79,3 +79,10 @@ def test_numbers_sort_by_value() -> None:
     shuffled = [Path(name) for name in wanted]
     random.Random(0).shuffle(shuffled)
     assert [path.name for path in sorted(shuffled, key=natural_key)] == wanted
+
+
+def test_an_input_without_a_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="an input has no name"):
+        image_files.find([""])
