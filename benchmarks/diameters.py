@@ -52,8 +52,9 @@ ROWS: dict[str, Callable[[Instances], float | None]] = {
 def row(name: str, scores: dict[str, np.ndarray]) -> str:
     aps, known = scores[name], scores["known"]
     cost = known.mean(axis=0) - aps.mean(axis=0)
+    at_half, mean = (round(float(value), 3) + 0.0 for value in (cost[0], cost.mean()))  # + 0.0: no -0.000
     cells = [f"{aps[:, 0].mean():.3f}", f"{aps[:, AT75].mean():.3f}", f"{aps.mean():.3f}"]
-    return f"| {name} | {' | '.join(cells)} | {'' if name == 'known' else f'{cost[0]:+.3f} / {cost.mean():+.3f}'} |"
+    return f"| {name} | {' | '.join(cells)} | {'' if name == 'known' else f'{at_half:+.3f} / {mean:+.3f}'} |"
 
 
 def write(scores: dict[str, np.ndarray], count: int) -> None:

@@ -2,8 +2,9 @@
 
     python benchmarks/nuclei.py --data path/to/dsb2018 --keep folder [--crops 12000] [--widths 16,32,64,128]
 
-All have the settings of models/nuclei/train.sh but for the number of crops, the widths, and what the row names, and
-are scored on its validation part. What is done is kept in the folder: the same command goes on where it was stopped.
+All have the settings of the first training of models/nuclei/train.sh but for the number of crops, the widths, and what
+the row names, and are scored on its validation part. What is done is kept in the folder: the same command goes on where
+it was stopped.
 """
 
 import argparse
@@ -115,9 +116,10 @@ def write(results: dict[str, Scores], split: Split, options: Any) -> None:
     header = f"""## Experiments
 
 `benchmarks/nuclei.py`: networks of widths {widths} (where the row does not say others), trained on {options.crops:,}
-crops, otherwise as `train.sh` does, and scored on the images held back at their known diameters. The last column is
-the gain in mean AP over the first row, with the 95 % interval over images. Each row is one short training: what another
-seed would change is not in the interval, and the order may differ after the 40,000 crops of `nuclei`.
+crops, otherwise as the first training of `train.sh`, and scored on the images held back at their known diameters. The
+last column is the gain in mean AP over the first row, with the 95 % interval over images. Each row is one short
+training: what another seed would change is not in the interval, and the order may differ after as many crops as
+`nuclei` has seen.
 
 | network | AP at IoU 0.5 | at 0.75 | mean AP | {" | ".join(sorted(set(kinds.values())))} | gain |
 |{"---|" * (5 + len(set(kinds.values())))}
