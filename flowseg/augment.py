@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from flowseg import checks
 from flowseg.arrays import Floats, Labels
 from flowseg.errors import OptionError
 from flowseg.kernels.warp import warp
@@ -66,6 +67,7 @@ class AugmentOptions:
     invert: float = 0.0
 
     def __post_init__(self) -> None:
+        checks.plain(self)
         for name, most in (("scale", 9), ("elastic", 100), ("contrast", 9), ("brightness", 9), ("colour", 9)):
             self._check(name, most)
         for name, most in (("gamma", 9), ("noise", 9), ("blur", 20), ("drop", 1), ("invert", 1)):

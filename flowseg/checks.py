@@ -28,8 +28,9 @@ def plain(record: Any) -> None:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(each) for each in value)
+    if type(value) in (list, tuple):  # and not what is derived of them, which may be made otherwise
+        values = map(_plain, value)  # type: ignore[call-overload]
+        return list(values) if isinstance(value, list) else tuple(values)
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import augment, channels, flows, labels, overlaps, threads
+from flowseg import augment, channels, checks, flows, labels, overlaps, threads
 from flowseg.arrays import Floats, Labels
 from flowseg.augment import AugmentOptions, Source
 from flowseg.channels import ChannelChoice
@@ -73,6 +73,7 @@ class CropOptions:
     augment: AugmentOptions = field(default_factory=AugmentOptions)
 
     def __post_init__(self) -> None:
+        checks.plain(self)
         if not 16 <= self.size <= 4096:
             raise OptionError(f"size is {self.size!r}; wanted a side of 16 to 4096 pixels")
         if not 0 <= self.evenness <= 1:

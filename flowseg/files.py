@@ -43,6 +43,17 @@ def write_whole(path: Path, data: bytes | Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
+def resolved(paths: Iterable[Path | None]) -> set[Path]:
+    """Return what paths that may be None lead to."""
+    return {path.resolve() for path in paths if path is not None}
+
+
+def check_not_read(path: Path, read: set[Path]) -> None:
+    """Refuse to write over a file that is being read, among others that are `resolved`."""
+    if path.resolve() in read:
+        raise InputError(f"{path} would be replaced while it is read: choose another name or folder")
+
+
 def check_output(path: Path, begins: bytes, inputs: Iterable[Path | None]) -> None:
     """Refuse to write over what is read, and over a file that is not an earlier one of the same kind.
 
@@ -51,10 +62,10 @@ def check_output(path: Path, begins: bytes, inputs: Iterable[Path | None]) -> No
     """
     if not path.exists():
         return
-    target = path.resolve()
-    read = [given.resolve() for given in inputs if given is not None]
-    if target in read or (begins == PNG and any(given in target.parents for given in read)):
-        raise InputError(f"{path} would be replaced while it is read: choose another name or folder")
+    read = resolved(inputs)
+    check_not_read(path, read)
+    if begins == PNG and not read.isdisjoint(path.resolve().parents):
+        raise InputError(f"{path} lies among what is read, and may be part of it: choose another name or folder")
     with path.open("rb") as file:
         if file.read(len(begins)).lower() != begins.lower():
             raise InputError(f"{path} is there already, and is something else: choose another name")

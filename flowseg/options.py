@@ -42,6 +42,7 @@ class Architecture:
     concatenation: bool = False
 
     def __post_init__(self) -> None:
+        checks.plain(self)
         object.__setattr__(self, "widths", checks.tuple_of("widths", self.widths))
         checks.whole("channels", self.channels, 1, 64)
         if not 1 <= len(self.widths) <= 8:
@@ -82,6 +83,7 @@ class Thresholds:
     diameter: float | None = None
 
     def __post_init__(self) -> None:
+        checks.plain(self)
         checks.number("cellprob_threshold", self.cellprob_threshold, -100, 100)
         checks.number("flow_threshold", self.flow_threshold, 0, 1e6)
         checks.whole("min_size", self.min_size, -1, 2**31 - 1)
@@ -156,6 +158,7 @@ class ModelConfig:
     flowseg_version: str = ""
 
     def __post_init__(self) -> None:
+        checks.plain(self)
         object.__setattr__(self, "channel_names", checks.tuple_of("channel_names", self.channel_names))
         object.__setattr__(self, "normalisation", checks.tuple_of("normalisation", self.normalisation))
         if self.kind != "residual-style-unet":
@@ -266,6 +269,7 @@ class MaskOptions:
     target: str = "diffusion"
 
     def __post_init__(self) -> None:
+        checks.plain(self)
         checks.number("cellprob_threshold", self.cellprob_threshold, -1e6, 1e6)
         checks.number("flow_threshold", self.flow_threshold, 0, 1e6)
         checks.whole("niter", self.niter, 1, 10**6)

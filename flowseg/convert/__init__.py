@@ -200,10 +200,9 @@ def _check_targets(collection: Collection, entries: Sequence[Entry], conversion:
             raise InputError(f"{conversion.out} is a file; wanted a folder")
         targets = [conversion.out / f"{entry.name}{conversion.format.ending}" for entry in entries]
         targets += [conversion.out / _copy_of(entry, conversion.to) for entry in entries if conversion.copy_images]
-    read = {path.resolve() for path in (collection.root, *(entry.item.path for entry in entries)) if path is not None}
+    read = files.resolved([collection.root, *(entry.item.path for entry in entries)])
     for target in targets:
-        if target.resolve() in read:
-            raise InputError(f"{target} would be replaced while it is read: choose another name or folder")
+        files.check_not_read(target, read)
         if target.exists() and not conversion.overwrite:
             raise InputError(f"{target} is there already: choose another name, or replace it with --overwrite")
 

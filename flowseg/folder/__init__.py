@@ -72,8 +72,6 @@ class Job:
 
     def __post_init__(self) -> None:
         save = _results.checked(self.save)
-        if not os.fspath(self.out):
-            raise OptionError("out has no name; wanted a folder")
         if self.rle_order not in ("row", "column"):
             raise OptionError(f"rle_order is {self.rle_order!r}; wanted row or column")
         if self.coco_form not in ("rle", "polygons"):

@@ -133,7 +133,10 @@ def _collected(path: Path, images: Path | None, order: Order | None) -> Collecti
     pictures = _pictures(path, images, list(found), gathered)
     unknown: list[str] = []
     for name, (id_, rows) in zip(_names(list(found), pictures), found.items(), strict=True):
-        _add(gathered, name, rows, None if pictures is None else (pictures.get(id_),), order or columns.order, unknown)
+        if pictures is None:
+            _add(gathered, name, rows, None, order or columns.order, unknown)
+        elif id_ in pictures:  # what has none is noted already
+            _add(gathered, name, rows, pictures[id_], order or columns.order, unknown)
     if unknown:
         gathered.problems.append(
             f"{told(unknown)} {'have' if len(unknown) > 1 else 'has'} no image, and {path.name} does not say how large "
@@ -225,30 +228,30 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
-def _pictures(path: Path, images: Path | None, names: list[str], gathered: Gathered) -> dict[str, Path] | None:
+def _pictures(path: Path, images: Path | None, ids: list[str], gathered: Gathered) -> dict[str, Path] | None:
     """Return the image file of each id, problems noted; None where there is no image at all, and none was asked for."""
     if images is not None and not images.is_dir():
         raise InputError(f"{images} is not a folder; wanted that of the images")
-    wanted = {*names, *map(_without_ending, names)}
+    wanted = {*ids, *map(_without_ending, ids)}
     for folder in [images] if images is not None else _places(path):
-        found = _of_ids(names, _pictures_in(folder, wanted))
+        found = _of_ids(ids, _pictures_in(folder, wanted))
         if found or images is not None:
             break
     else:
         return None
-    for name in names:
-        if len(found.get(name, [])) > 1:
-            gathered.problems.append(f"{name} has several images in {folder}: {told(p.name for p in found[name])}")
-        elif name not in found:
-            looked = f"{_without_ending(name)}.png and the like"
-            gathered.problems.append(f"{name} has no image: looked for {looked} in {folder}")
+    for id_ in ids:
+        if len(found.get(id_, [])) > 1:
+            gathered.problems.append(f"{id_} has several images in {folder}: {told(p.name for p in found[id_])}")
+        elif id_ not in found:
+            looked = f"{_without_ending(id_)}.png and the like"
+            gathered.problems.append(f"{id_} has no image: looked for {looked} in {folder}")
     unnamed = [file.name for file in files_in(folder) if file.stem not in wanted and not is_output(file)]
     if found and unnamed:
         gathered.notes.append(
             f"{len(unnamed)} images in {folder} have no row in {path.name} and are left out: {told(unnamed)} (an image "
             "without instances has a row without an encoding)"
         )
-    return {name: paths[0] for name, paths in found.items() if len(paths) == 1}
+    return {id_: paths[0] for id_, paths in found.items() if len(paths) == 1}
 
 
 def _places(path: Path) -> list[Path]:
@@ -297,14 +300,11 @@ def _add(
     gathered: Gathered,
     name: str,
     rows: _Rows,
-    pictures: tuple[Path | None] | None,
+    picture: Path | None,
     order: Order,
     unknown: list[str],
 ) -> None:
-    """Decode the rows of one image into an item; ``pictures`` has its image, None where no image was looked for."""
-    picture = None if pictures is None else pictures[0]
-    if pictures is not None and picture is None:
-        return  # noted already
+    """Decode the rows of one image into an item."""
     shape = rows.shape
     if picture is not None:
         size = gathered.header_shape(picture, name)

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from flowseg import checks
 from flowseg.augment import AugmentOptions
 from flowseg.dataset import CropOptions
 from flowseg.errors import OptionError
@@ -78,6 +79,7 @@ class TrainOptions:
     crop: CropOptions = field(default_factory=CropOptions)
 
     def __post_init__(self) -> None:
+        checks.plain(self)
         for name in ("epochs", "batch_size", "reports", "validation_images"):
             self._wanted(name, getattr(self, name) >= 1, "at least 1")
         self._wanted("crops", self.crops is None or self.crops >= 1, "at least 1")

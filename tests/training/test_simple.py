@@ -100,6 +100,12 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
         flowseg.train(tmp_path / "nothing", tmp_path / "run")
 
 
+def test_numbers_of_numpy_are_taken(tmp_path: Path) -> None:
+    settings = {**TINY, "lr": np.float32(0.002), "seed": np.int64(3), "diameter_mean": np.float32(12)}
+    done = flowseg.train(pairs(3), tmp_path / "run", augment={"scale": np.float32(0.5)}, quiet=True, **settings)
+    assert len(done.history) == 2
+
+
 def test_problems_are_left_out_where_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "cells"
     folder.mkdir()
