@@ -7,13 +7,10 @@ the median inside of them: 0.5 is half way down the slope. Images below `LOOSE` 
 as dark as the background; the masks that the model finds are then grown, to see whether they fit such truth better.
 """
 
-import argparse
-import warnings
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from nuclei import CARD, USE, split_of
+from nuclei import CARD, USE, asked, split_of
 from pages import put
 from scipy import ndimage
 from skimage.segmentation import expand_labels
@@ -36,11 +33,7 @@ class Seen(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with images/, masks/ and index.csv")
-    parser.add_argument("--model", default="nuclei")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
+    options = asked(__doc__ or "")
     split = split_of(options.data)
     trained = np.array([border(item) for item in split.train if item.columns["kind"] == "fluorescence"])
     model = load_model(options.model)

@@ -65,6 +65,15 @@ def main() -> None:
     write(results, split, options)
 
 
+def asked(about: str) -> argparse.Namespace:
+    """Read the command line of a script that scores one model for the card."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with images/, masks/ and index.csv")
+    parser.add_argument("--model", default="nuclei")
+    warnings.simplefilter("ignore")
+    return parser.parse_args()
+
+
 def split_of(data: Path) -> Split:
     """Return the images to train on and those held back, as models/nuclei/train.sh parts them."""
     return held_out(list(open_collection(data)), 0.15, seed=1, stratify="kind")
