@@ -87,6 +87,9 @@ def command(source: Path, out: Path, quiet: bool, skip_problems: bool, **setting
             images=settings["images"],
             order=settings["in_order"],
         )
+    if not quiet:
+        for note in collection.notes:
+            click.echo(f"note: {note}", err=True)
     if skip_problems:
         for problem in collection.problems:
             _left_out(problem)

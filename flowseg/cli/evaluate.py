@@ -104,6 +104,8 @@ def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
             side.require_sound()
         for problem in side.problems[:20]:
             click.echo(f"left out: {problem}", err=True)
+        for note in side.notes:
+            click.echo(f"note: {note}", err=True)
     return predictions, truths
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from flowseg.errors import InputError
 
 _DELIMITERS = (",", ";", "\t")
+_NOTHING = "".join(_DELIMITERS) + ' "'
 
 
 class Row(NamedTuple):
@@ -27,7 +28,7 @@ def header(path: Path) -> list[str]:
 
 
 def rows(path: Path) -> Iterator[Row]:
-    """Yield the rows after the header; empty lines are left out.
+    """Yield the rows after the header; lines without anything in any field, as spreadsheets write, are left out.
 
     A quote ends on the line where it begins. Bytes that are not UTF-8 come as surrogates.
     """
@@ -42,7 +43,7 @@ def _rows(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
         for number, text in enumerate(file, start=1):
             line = text.rstrip("\n")
-            if not line.strip():
+            if not line.strip(_NOTHING):
                 continue
             delimiter = delimiter or max(_DELIMITERS, key=line.count)
             yield Row(number, split(line, delimiter))

@@ -5,10 +5,9 @@ Masks are decoded once, when the file is opened, so that all that cannot be read
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,30 +15,15 @@ import numpy.typing as npt
 
 from flowseg import rle
 from flowseg.errors import FlowsegError, InputError
-from flowseg.instances import Instances, as_shape
+from flowseg.instances import Instances
 from flowseg.kernels import polygons
-from flowseg.sources._gather import Gathered, files_in, held, told, told_shape, unsafe
-from flowseg.sources._search import EXTENSIONS
+from flowseg.sources import _coco_pictures
+from flowseg.sources._coco_pictures import Picture, Places, Shape, is_id, short
+from flowseg.sources._gather import Gathered, files_in, held, told, told_shape
 from flowseg.sources.collection import Collection, Item
 
-Shape = tuple[int, int]
-_NOT_COLUMNS = {
-    *("id", "file_name", "height", "width", "license", "coco_url", "flickr_url", "url", "date_captured"),
-    *("original_filename",),
-}
+_CROWDS = "crowds"  # a column: how many an image has
 _MOST_STEPS = 10**8  # of an outline on the finer grid: less than a second
-_SHOWN = 60
-
-
-@dataclass
-class _Picture:
-    """One entry of ``images`` and what belongs to it."""
-
-    number: object
-    file: str
-    shape: Shape
-    columns: dict[str, str]
-    annotations: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 def recognised(path: Path) -> str:
@@ -80,36 +64,56 @@ def read(path: Path, *, images: Path | None = None) -> Collection:
                 f"{path} is a list of results, which names images by number alone: give the COCO file of the images "
                 "with images="
             )
-        content, path_of_images = {**_dictionary(_json(images), images), "annotations": content}, images
-        return _collected(path, content, _places(path_of_images), False)
-    places = _places(path) if images is None else [images]
-    return _collected(path, _dictionary(content, path), places, images is not None)
+        content = {**_dictionary(_json(images), images), "annotations": content}
+        return _collected(path, content, Places(images))
+    return _collected(path, _dictionary(content, path), Places(path, images))
 
 
-def _collected(path: Path, content: dict[str, Any], places: list[Path], asked: bool) -> Collection:
+def _collected(path: Path, content: dict[str, Any], places: Places) -> Collection:
     gathered = Gathered()
-    pictures = _images(content, gathered)
-    _share_out(content, pictures, gathered)
+    entries = _coco_pictures.listed(content, gathered)
+    _share_out(content, entries, gathered)
+    pictures = {number: picture for number, picture in entries.items() if picture is not None}
     categories = {
         each.get("id"): str(each.get("name", each.get("id")))
-        for each in _listed(content.get("categories", []))
-        if _hashable(each.get("id"))
+        for each in _dictionaries(content.get("categories", []))
+        if is_id(each.get("id"))
     }
-    files = {number: _file_of(picture, places) for number, picture in pictures.items()}
-    alone = not asked and not any(files.values())
     if len(categories) < 2:
         categories = {}  # the same for all says nothing
     scored = any("score" in each for picture in pictures.values() for each in picture.annotations)
-    for number, name in _names(pictures).items():
-        file = files[number]
-        if file is None and not alone:
-            where = " or ".join(str(place) for place in places)
-            gathered.problems.append(f"{name} has no image: looked for {pictures[number].file} in {where}")
-            continue
-        item = _item(gathered, name, pictures[number], file, scored, categories)
+    names = _coco_pictures.names(pictures)
+    for number, file in _files_of(pictures, names, places, gathered).items():
+        item = _item(gathered, names[number], pictures[number], file, scored, categories)
         if item is not None:
             gathered.items.append(item)
+    _note_crowds(gathered)
     return gathered.collection(path, "coco")
+
+
+def _files_of(
+    pictures: Mapping[Any, Picture], names: Mapping[Any, str], places: Places, gathered: Gathered
+) -> dict[Any, Path | None]:
+    """Return the file of each picture, None for all where there is no image at all; note those that have none."""
+    found: dict[Any, Path | None] = {}
+    for number, picture in pictures.items():
+        try:
+            found[number] = places.file_of(picture)
+        except InputError as error:
+            gathered.problems.append(str(error))
+    if not places.said and not any(found.values()):
+        return found
+    for number in [number for number, file in found.items() if file is None]:
+        gathered.problems.append(f"{names[number]} has no image: looked for {pictures[number].file} in {places}")
+        del found[number]
+    return found
+
+
+def _note_crowds(gathered: Gathered) -> None:
+    crowds = sum(int(item.columns.get(_CROWDS, 0)) for item in gathered.items)
+    if crowds:
+        what = "annotation is a crowd" if crowds == 1 else "annotations are crowds"
+        gathered.notes.append(f"{crowds} {what} (iscrowd): several cells under one mask, left out")
 
 
 def looks_like(path: Path) -> bool:
@@ -137,109 +141,42 @@ def _json(path: Path) -> object:
 
 
 def _dictionary(content: object, path: Path) -> dict[str, Any]:
-    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+    """Return a COCO file; images and annotations may be by their number, as some have them, and become lists."""
+    parts = {name: _in_order(part) for name, part in content.items()} if isinstance(content, dict) else {}
+    if not isinstance(parts.get("images"), list):
         raise InputError(f"{path} has no list of images; wanted COCO's 'images' and 'annotations'")
-    return content
+    return parts
 
 
-def _listed(entries: object) -> list[dict[str, Any]]:
+def _in_order(part: object) -> object:
+    if isinstance(part, dict) and part and all(isinstance(each, dict) for each in part.values()):
+        return list(part.values())
+    return part
+
+
+def _dictionaries(entries: object) -> list[dict[str, Any]]:
     return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
 
 
-def _hashable(number: object) -> bool:
-    return isinstance(number, int | str)
-
-
-def _images(content: dict[str, Any], gathered: Gathered) -> dict[Any, _Picture]:
-    """Return the pictures by id, problems noted."""
-    found: dict[Any, _Picture] = {}
-    for place, entry in enumerate(content["images"], start=1):
-        problem = _problem_of_image(entry, found)
-        if problem:
-            gathered.problems.append(f"image {place}: {problem}")
-            continue
-        columns = {
-            name: str(value)
-            for name, value in entry.items()
-            if name not in _NOT_COLUMNS and isinstance(value, str | int | float)
-        }
-        found[entry["id"]] = _Picture(
-            entry["id"], entry["file_name"], as_shape((entry["height"], entry["width"])), columns
-        )
-    return found
-
-
-def _problem_of_image(entry: object, found: dict[Any, _Picture]) -> str | None:
-    if not isinstance(entry, dict) or not _hashable(entry.get("id")) or not isinstance(entry.get("file_name"), str):
-        return f"{_short(entry)}; wanted id, file_name, height and width"
-    if entry["id"] in found:
-        return f"its id {entry['id']!r} is that of another"
-    parts = entry["file_name"].split("/")
-    wrong = next((problem for problem in map(unsafe, parts) if problem), None)
-    if wrong:
-        return f"the file name {_short(entry['file_name'])} is refused: {wrong}"
-    try:
-        as_shape((entry.get("height"), entry.get("width")))  # type: ignore[arg-type]
-    except InputError as error:
-        return f"{entry['file_name']}: {error}"
-    return None
-
-
-def _share_out(content: dict[str, Any], pictures: dict[Any, _Picture], gathered: Gathered) -> None:
-    """Give each picture its annotations, problems noted."""
+def _share_out(content: dict[str, Any], pictures: Mapping[Any, Picture | None], gathered: Gathered) -> None:
+    """Give each picture its annotations, problems noted; those of pictures that have one of their own are told."""
     annotations = content.get("annotations", [])
     if not isinstance(annotations, list):
-        gathered.problems.append(f"annotations are {_short(annotations)}; wanted a list")
+        gathered.problems.append(f"annotations are {short(annotations)}; wanted a list")
         return
     for place, entry in enumerate(annotations, start=1):
         if not isinstance(entry, dict):
-            gathered.problems.append(f"annotation {place} is {_short(entry)}; wanted one with image_id, segmentation")
-        elif not _hashable(entry.get("image_id")) or entry["image_id"] not in pictures:
+            gathered.problems.append(f"annotation {place} is {short(entry)}; wanted one with image_id, segmentation")
+        elif not is_id(entry.get("image_id")) or entry["image_id"] not in pictures:
             gathered.problems.append(
-                f"{_called(place, entry)} is of image {_short(entry.get('image_id'))}, which is not there"
+                f"{_called(place, entry)} is of image {short(entry.get('image_id'))}, which is not there"
             )
-        else:
-            pictures[entry["image_id"]].annotations.append({**entry, "_place": place})
+        elif (picture := pictures[entry["image_id"]]) is not None:
+            picture.annotations.append({**entry, "_place": place})
 
 
 def _called(place: int, entry: Mapping[str, Any]) -> str:
-    return f"annotation {place}" + (f" (id {_short(entry['id'])})" if "id" in entry else "")
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
-
-
-def _names(pictures: dict[Any, _Picture]) -> dict[Any, str]:
-    """Name each picture after its file; where files of several folders share a name, with their folders."""
-    files = {number: PurePosixPath(picture.file) for number, picture in pictures.items()}
-    for name in (
-        lambda file: _bare(file.name),
-        lambda file: file.name,
-        lambda file: file.as_posix().replace("/", "__"),
-    ):
-        names = {number: name(file) for number, file in files.items()}
-        if len({each.casefold() for each in names.values()}) == len(names):
-            return names
-    return {number: f"{name}__{number}" for number, name in names.items()}
-
-
-def _bare(name: str) -> str:
-    return next((name[: -len(end)] for end in EXTENSIONS if name.lower().endswith(end)), name)
-
-
-def _places(path: Path) -> list[Path]:
-    own = path.parent
-    return [place for place in (own, own / "images", own / path.stem, own / "train", own / "test") if place.is_dir()]
-
-
-def _file_of(picture: _Picture, places: Iterable[Path]) -> Path | None:
-    for place in places:
-        for file in (place / picture.file, place / PurePosixPath(picture.file).name):
-            if file.is_file():
-                return file
-    return None
+    return f"annotation {place}" + (f" (id {short(entry['id'])})" if "id" in entry else "")
 
 
 # --------------------------------------------------------------------------------------------------------- masks
@@ -248,32 +185,26 @@ def _file_of(picture: _Picture, places: Iterable[Path]) -> Path | None:
 def _item(
     gathered: Gathered,
     name: str,
-    picture: _Picture,
+    picture: Picture,
     file: Path | None,
     scored: bool,
     categories: Mapping[Any, str],
 ) -> Item | None:
-    if file is not None:
-        size = gathered.header_shape(file, name)
-        if size is None:
-            return None
-        if size != picture.shape:
-            gathered.problems.append(
-                f"{name} is said to have {told_shape(picture.shape)} pixels; the image has {told_shape(size)}"
-            )
-            return None
+    shape = _shape(gathered, name, picture, file)
+    if shape is None:
+        return None
     own = [each for each in picture.annotations if not each.get("iscrowd")]
     objects, scores, kinds = [], [], set()
     for annotation in own:
         called = f"{_called(annotation['_place'], annotation)} of {name}"
         try:
             score = _score(annotation) if scored else 0.0
-            objects.append(read_segmentation(annotation.get("segmentation"), picture.shape))
+            objects.append(read_segmentation(annotation.get("segmentation"), shape))
         except InputError as error:
             gathered.problems.append(f"{called}: {error}")
             continue
         scores.append(score)
-        if categories and _hashable(annotation.get("category_id")):
+        if categories and is_id(annotation.get("category_id")):
             kinds.add(categories.get(annotation["category_id"], str(annotation["category_id"])))
     if len(objects) < len(own):
         return None  # some of the instances missing would be worse than all
@@ -281,15 +212,30 @@ def _item(
     if kinds:
         columns.setdefault("category", ", ".join(sorted(kinds)))
     if len(own) < len(picture.annotations):
-        columns["crowds"] = str(len(picture.annotations) - len(own))
-    instances = _joined(objects, picture.shape)
+        columns[_CROWDS] = str(len(picture.annotations) - len(own))
+    instances = _joined(objects, shape)
     return Item(name, file, partial(held, instances), columns, tuple(scores) if scored else None)
+
+
+def _shape(gathered: Gathered, name: str, picture: Picture, file: Path | None) -> Shape | None:
+    """Return the shape of an image, as its entry and its file say; None, and a problem noted, where it is not known."""
+    if file is None:
+        if picture.shape is None:
+            gathered.problems.append(f"{name} has neither height and width nor an image")
+        return picture.shape
+    size = gathered.header_shape(file, name)
+    if size is None or picture.shape in (None, size):
+        return size
+    gathered.problems.append(
+        f"{name} is said to have {told_shape(picture.shape)} pixels; the image has {told_shape(size)}"
+    )
+    return None
 
 
 def _score(annotation: Mapping[str, Any]) -> float:
     score = annotation.get("score")
     if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-        raise InputError(f"its score is {_short(score)}; wanted a number, as others in the file have")
+        raise InputError(f"its score is {short(score)}; wanted a number, as others in the file have")
     return float(score)
 
 
@@ -314,7 +260,7 @@ def read_segmentation(segmentation: object, shape: Shape) -> Instances:
     if isinstance(segmentation, Mapping):
         return _only(segmentation, shape)
     if not isinstance(segmentation, list) or not segmentation:
-        raise InputError(f"its segmentation is {_short(segmentation)}; wanted polygons or a run-length encoding")
+        raise InputError(f"its segmentation is {short(segmentation)}; wanted polygons or a run-length encoding")
     corners = [_corners(polygon, shape) for polygon in segmentation]
     bounds = np.cumsum([0, *map(len, corners)], dtype=np.int64)
     height, width = shape
@@ -337,7 +283,7 @@ def _corners(polygon: object, shape: Shape) -> npt.NDArray[np.float64]:
     except ValueError:
         numbers = np.zeros((0, 0))
     if numbers.ndim != 1 or numbers.dtype.kind not in "iuf" or len(numbers) % 2 or len(numbers) < 6:
-        raise InputError(f"a polygon is {_short(polygon)}; wanted x, y of at least three corners")
+        raise InputError(f"a polygon is {short(polygon)}; wanted x, y of at least three corners")
     corners = np.ascontiguousarray(numbers, np.float64).reshape(-1, 2)
     if not np.isfinite(corners).all():
         raise InputError("a polygon holds NaN or infinity; wanted numbers")

@@ -187,7 +187,7 @@ def _take(rows: _Rows, columns: Layout, line: int, fields: list[str], differing:
         height, width = _side(fields[columns.height]), _side(fields[columns.width])
         if not height or not width:
             sides = f"{_short(fields[columns.height])} and {_short(fields[columns.width])}"
-            return f"height and width are {sides}; wanted whole numbers above 0"
+            return f"height and width are {sides}; wanted whole numbers from 1 to 999,999,999"
         rows.shape = rows.shape or (height, width)
         if rows.shape != (height, width):
             return f"it says {told_shape((height, width))} pixels, earlier rows of the image {told_shape(rows.shape)}"

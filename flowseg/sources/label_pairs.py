@@ -1,14 +1,15 @@
 """Images with label images: side by side in one folder, in two folders, or label images alone."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from flowseg.errors import FlowsegError, InputError
 from flowseg.sources import _run, label_images
-from flowseg.sources._gather import Gathered, files_in, folder_named, shape_of, told, told_shape
+from flowseg.sources._gather import Gathered, files_in, folder_named, folders_in, shape_of, told, told_shape
 from flowseg.sources._search import EXTENSIONS, is_output
 from flowseg.sources._side_table import columns_beside
 from flowseg.sources.collection import Collection, Item
@@ -75,7 +76,7 @@ def read_alone(path: Path, *, images: Path | None = None) -> Collection:
     labels = [LabelFile(file.stem, file) for file in files_in(path) if not is_output(file)]
     if not labels:
         raise InputError(f"{path} has no label images: looked for *{', *'.join(EXTENSIONS)}")
-    return _matched(path, [] if images is None else files_in(images), labels, {})
+    return _noted(_matched(path, [] if images is None else files_in(images), labels, {}), [path], has_pictures)
 
 
 def has_pictures(folder: Path) -> bool:
@@ -121,7 +122,8 @@ def _beside(folder: Path, suffix: str | None) -> Collection:
             f"{folder} has no label images: looked for names that end in {_wanted(suffix)}, and for folders "
             f"{IMAGE_FOLDERS[0]} and {MASK_FOLDERS[0]}; say where they are with --masks or --mask-suffix"
         )
-    return _matched(folder, images, labels, {}, {} if images else _run.images_of(folder))
+    found = _matched(folder, images, labels, {}, {} if images else _run.images_of(folder))
+    return _noted(found, [folder], lambda below: bool(split(files_in(below), suffix)[1]))
 
 
 def _apart(root: Path, images: Path, masks: Path, suffix: str | None) -> Collection:
@@ -138,7 +140,16 @@ def _apart(root: Path, images: Path, masks: Path, suffix: str | None) -> Collect
     labels = _named_after(files, {name for path in pictures for name in (path.stem, path.name)}, suffix)
     if not labels:
         raise InputError(f"{masks} has no label images: looked for *{', *'.join(EXTENSIONS)}")
-    return _matched(root, pictures, labels, columns_beside(root))
+    return _noted(_matched(root, pictures, labels, columns_beside(root)), [images, masks], has_pictures)
+
+
+def _noted(found: Collection, folders: Iterable[Path], wanted: Callable[[Path], bool]) -> Collection:
+    """Say which folders in those that were read have more, for nobody looks into them."""
+    more = [below for folder in folders for below in folders_in(folder) if wanted(below)]
+    if not more:
+        return found
+    note = f"there is more in {told(map(str, more))}, which is left out: each folder is a data set of its own"
+    return replace(found, notes=(*found.notes, note))
 
 
 def split(files: Iterable[Path], suffix: str | None = None) -> tuple[list[Path], list[LabelFile]]:

@@ -67,8 +67,9 @@ def test_polygons_and_both_forms_of_run_lengths(tmp_path: Path) -> None:
 
 def test_crowds_are_left_out_and_counted(tmp_path: Path) -> None:
     write(tmp_path, [of(1, [SQUARE]), of(2, listed(masks()[1]), iscrowd=1)])
-    item = open_collection(tmp_path)[0]
-    assert (len(item.instances()), item.columns) == (1, {"crowds": "1"})
+    data = open_collection(tmp_path)
+    assert (len(data[0].instances()), data[0].columns) == (1, {"crowds": "1"})
+    assert data.notes == ("1 annotation is a crowd (iscrowd): several cells under one mask, left out",)
 
 
 def test_columns_and_categories(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_all_that_is_wrong_is_told(tmp_path: Path) -> None:
     images: list[Any] = [
         {"id": 7, "file_name": "a.png", "height": 20, "width": 30},
         {"id": 8, "file_name": "../b.png", "height": 20, "width": 30},
-        {"id": 9, "file_name": "/etc/passwd", "height": 20, "width": 30},
+        {"id": 9, "file_name": "x/..\\passwd", "height": 20, "width": 30},
         {"id": 7, "file_name": "c.png", "height": 20, "width": 30},
         {"id": 10, "file_name": "gone.png", "height": 20, "width": 30},
         {"id": 11, "file_name": "d.png", "height": -1, "width": 30},
@@ -138,7 +139,12 @@ def test_all_that_is_wrong_is_told(tmp_path: Path) -> None:
         {"size": [20, 30], "counts": [5, -1]},
         {"counts": [600]},
     ]
-    path = write(tmp_path, [of(k, one) for k, one in enumerate(bad)] + [5, {"image_id": 99}], images=images)  # type: ignore[list-item]
+    of_refused = {**of(77, [SQUARE]), "image_id": 8}  # not wrong itself
+    path = write(
+        tmp_path,
+        [*(of(k, one) for k, one in enumerate(bad)), 5, {"image_id": 99}, of_refused],  # type: ignore[list-item]
+        images=images,
+    )
     data = open_collection(path)
     text = "\n".join(data.problems)
     for place in (2, 3, 4, 6, 7):
@@ -150,6 +156,45 @@ def test_all_that_is_wrong_is_told(tmp_path: Path) -> None:
     assert "gone has no image" in text
     assert len(data.problems) == 5 + len(bad) + 2 + 1
     assert not data.items
+
+
+@pytest.mark.parametrize(
+    "file", ["./a.png", "/home/me/data/a.png", "JPEGImages\\a.png", "D:\\data\\a.png", "deep/er/a.png", "//a.png"]
+)
+def test_folders_of_another_machine_do_not_matter(tmp_path: Path, file: str) -> None:
+    path = write(tmp_path, [of(1, [SQUARE])], images=[{"id": 7, "file_name": file, "height": 20, "width": 30}])
+    data = open_collection(path)
+    data.require_sound()
+    assert (data[0].name, data[0].path) == ("a", tmp_path / "a.png")
+
+
+def test_images_may_lie_in_folders_of_their_folder(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.zeros(SHAPE, np.uint8))
+    for place in ("images/A172/a.png", "images/.old/a.png", "elsewhere/a.png"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        picture.save(tmp_path / place)
+    path = write(tmp_path, [of(1, [SQUARE])], with_files=False)
+    assert open_collection(path)[0].path == tmp_path / "images/A172/a.png"
+    assert open_collection(path, images=tmp_path / "elsewhere")[0].path == tmp_path / "elsewhere/a.png"
+    (tmp_path / "images/B").mkdir()
+    picture.save(tmp_path / "images/B/a.png")
+    (problem,) = open_collection(path).problems
+    assert problem.startswith("a.png has several images: ")
+
+
+def test_parts_may_be_by_their_number(tmp_path: Path) -> None:
+    entries = {"7": {"id": 7, "file_name": "a.png", "height": 20, "width": 30}}
+    path = write(tmp_path, {"1": of(1, [SQUARE])}, images=entries)  # type: ignore[arg-type]
+    data = open_collection(path)
+    data.require_sound()
+    assert len(data[0].instances()) == 1
+
+
+def test_the_image_says_its_size_where_its_entry_does_not(tmp_path: Path) -> None:
+    path = write(tmp_path, [of(1, [SQUARE])], images=[{"id": 7, "file_name": "a.png"}])
+    assert open_collection(path)[0].instances().shape == SHAPE
+    (tmp_path / "a.png").unlink()
+    assert open_collection(path).problems == ("a has neither height and width nor an image",)
 
 
 def test_an_image_of_another_shape(tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ def test_rows_have_the_numbers_of_their_lines(tmp_path: Path) -> None:
     assert [row.fields for row in rows] == [["1", "2"], None, ['y"', "3"], ["4", "\udcff"]]
 
 
+def test_rows_without_anything_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('id,b\n1,2\n,\n"",""\n , \n3,\n')
+    assert [row.fields for row in _csv.rows(tmp_path / "t.csv")] == [["1", "2"], ["3", ""]]
+
+
 def test_utf_16_is_told(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,annotation\n", encoding="utf-16")
     with pytest.raises(InputError, match="UTF-16; save it as UTF-8"):

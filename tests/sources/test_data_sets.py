@@ -576,3 +576,19 @@ def test_drawn_results_are_not_label_images(tmp_path: Path) -> None:
     data = open_collection(tmp_path / "results", images=tmp_path / "images")
     data.require_sound()
     assert [item.name for item in data] == ["a"]
+
+
+def test_folders_that_nobody_looks_into_are_told(tmp_path: Path) -> None:
+    for place in ("", "day2/"):
+        picture(tmp_path / f"beside/{place}a.png")
+        label_image(tmp_path / f"beside/{place}a_masks.tif")
+        picture(tmp_path / f"apart/images/{place}a.png")
+        label_image(tmp_path / f"apart/masks/{place}a.tif")
+        label_image(tmp_path / f"alone/{place}a.tif")
+    picture(tmp_path / "beside/pictures/of_a_run.png")
+    for name, below in (("beside", "day2"), ("apart", "images/day2"), ("alone", "day2")):
+        data = open_collection(tmp_path / name, expect_labels=True)
+        assert len(data) == 1
+        (note,) = data.notes
+        assert f"there is more in {tmp_path / name / below}, " in note
+        assert "pictures" not in note

@@ -1,0 +1,186 @@
+"""The images of a COCO file: their entries, what they are called, and where their files are."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from flowseg.errors import InputError
+from flowseg.instances import as_shape
+from flowseg.sources._gather import Gathered, told, unsafe
+from flowseg.sources._search import EXTENSIONS
+
+Shape = tuple[int, int]
+_NOT_COLUMNS = {
+    *("id", "file_name", "height", "width", "license", "coco_url", "flickr_url", "url", "date_captured"),
+    *("original_filename",),
+}
+_DRIVE = re.compile("[A-Za-z]:")
+_SHOWN = 60
+
+
+@dataclass
+class Picture:
+    """One entry of ``images`` and what belongs to it.
+
+    Attributes
+    ----------
+    file
+        Its name, with folders where the entry has some; never a way out of the folder it is looked for in.
+    shape
+        Height and width, as the entry says; None where it does not.
+    columns
+        What else the entry says.
+    annotations
+        Those of its instances, with their place in the file as ``_place``.
+    """
+
+    file: str
+    shape: Shape | None
+    columns: dict[str, str]
+    annotations: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+def listed(content: dict[str, Any], gathered: Gathered) -> dict[Any, Picture | None]:
+    """Return the pictures by id; None for what has a problem, which is noted."""
+    found: dict[Any, Picture | None] = {}
+    for place, entry in enumerate(content["images"], start=1):
+        try:
+            number = _number(entry, found)
+        except InputError as error:
+            gathered.problems.append(f"image {place}: {error}")
+            continue
+        try:
+            found[number] = _picture(entry)
+        except InputError as error:
+            found[number] = None
+            gathered.problems.append(f"image {place}: {error}")
+    return found
+
+
+def _number(entry: object, found: Mapping[Any, object]) -> int | str:
+    """Return the id of an entry, which no other has."""
+    if not isinstance(entry, dict) or not is_id(entry.get("id")) or not isinstance(entry.get("file_name"), str):
+        raise InputError(f"{short(entry)}; wanted id, file_name, height and width")
+    number: int | str = entry["id"]
+    if number in found:
+        raise InputError(f"its id {number!r} is that of another")
+    return number
+
+
+def _picture(entry: dict[str, Any]) -> Picture:
+    file = _file_name(entry["file_name"])
+    sides = entry.get("height"), entry.get("width")
+    try:
+        shape = None if sides == (None, None) else as_shape(sides)  # type: ignore[arg-type]
+    except InputError as error:
+        raise InputError(f"{entry['file_name']}: {error}") from error
+    columns = {
+        name: str(value)
+        for name, value in entry.items()
+        if name not in _NOT_COLUMNS and isinstance(value, str | int | float)
+    }
+    return Picture(file, shape, columns)
+
+
+def _file_name(text: str) -> str:
+    r"""Return the name of a file below a folder: Windows' separators, drives and roots are another machine's.
+
+    >>> _file_name("./x/a.png"), _file_name("C:\\data\\a.png"), _file_name("/home/me/a.png")
+    ('x/a.png', 'data/a.png', 'home/me/a.png')
+    """
+    parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
+    if len(parts) > 1 and _DRIVE.fullmatch(parts[0]):
+        del parts[0]
+    wrong = next((problem for problem in map(unsafe, parts or [""]) if problem), None)
+    if wrong:
+        raise InputError(f"the file name {short(text)} is refused: {wrong}")
+    return "/".join(parts)
+
+
+def is_id(number: object) -> bool:
+    """Whether a value can be an id."""
+    return isinstance(number, int | str)
+
+
+def short(value: object) -> str:
+    """Return a value in words, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def names(pictures: Mapping[Any, Picture]) -> dict[Any, str]:
+    """Name each picture after its file; where files of several folders share a name, with their folders."""
+    files = {number: PurePosixPath(picture.file) for number, picture in pictures.items()}
+    for name in (
+        lambda file: _bare(file.name),
+        lambda file: file.name,
+        lambda file: file.as_posix().replace("/", "__"),
+    ):
+        named = {number: name(file) for number, file in files.items()}
+        if len({each.casefold() for each in named.values()}) == len(named):
+            return named
+    return {number: f"{name}__{number}" for number, name in named.items()}
+
+
+def _bare(name: str) -> str:
+    return next((name[: -len(end)] for end in EXTENSIONS if name.lower().endswith(end)), name)
+
+
+class Places:
+    """Folders that images may lie in.
+
+    Parameters
+    ----------
+    beside
+        The COCO file, when its own folder and the usual ones in it are to be looked into.
+    images
+        The folder of the images, where it was said.
+    """
+
+    def __init__(self, beside: Path, images: Path | None = None) -> None:
+        self.said = images is not None
+        own = beside.parent
+        wanted = (own, own / "images", own / beside.stem, own / "train", own / "test") if images is None else (images,)
+        self._folders = [place for place in wanted if place.is_dir()] or list(wanted[:1])
+        # The file's own folder may be anything: what lies far below it is not searched.
+        self._deep = [place for place in self._folders if place != own or self.said]
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self._folders))
+
+    def file_of(self, picture: Picture) -> Path | None:
+        """Return the file of a picture: where its name says, else of the same name in a folder, or in one below.
+
+        Raises
+        ------
+        InputError
+            Several of the folders below have one of that name.
+        """
+        bare = PurePosixPath(picture.file).name
+        for place in self._folders:
+            for file in (place / picture.file, place / bare):
+                if file.is_file():
+                    return file
+        below = self._below.get(bare, [])
+        if len(below) > 1:
+            raise InputError(f"{picture.file} has several images: {told(map(str, below))}")
+        return below[0] if below else None
+
+    @cached_property
+    def _below(self) -> dict[str, list[Path]]:
+        """Return the image files in the folders of the folders, by name."""
+        found: dict[str, list[Path]] = {}
+        for file in _files_below(self._deep):
+            found.setdefault(file.name, []).append(file)
+        return found
+
+
+def _files_below(folders: Iterable[Path]) -> Iterable[Path]:
+    for folder in folders:
+        for place, below, files in os.walk(folder):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            yield from (Path(place, name) for name in files if name.lower().endswith(EXTENSIONS))
