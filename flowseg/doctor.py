@@ -47,13 +47,13 @@ def warm_kernels() -> Finding:
     """Compile every kernel, by using each once, so that later processes load it from disk."""
     import numpy as np
 
-    from flowseg import boundaries, dynamics, flows, images, labels, metrics, normalize, overlaps, rle
+    from flowseg import boundaries, flows, labels, metrics, overlaps, rle, segment
     from flowseg.instances import Instances
 
     started = time.perf_counter()
     image = np.kron([[0, 1], [2, 0]], np.ones((12, 12), int))
     image[0, 0] = 1  # a stray piece, so that this path is compiled too
-    dynamics.flows_to_masks(flows.masks_to_flows(image), np.where(image > 0, 5.0, -5.0))
+    flows.masks_to_flows(image)
     image[3, 15] = 0
     labels.clean(image)
     labels.outlines(labels.largest_piece(image))
@@ -63,7 +63,7 @@ def warm_kernels() -> Finding:
     metrics.average_precision(image, image)
     rle.decode_labels(rle.encode_labels(image, order="column").values(), image.shape, order="column")
     rle.coco_to_instances(rle.labels_to_coco(image).values())
-    normalize.normalize(images.resize(image[None], (30, 30)))
+    segment.load_model(device="cpu", precision="fp32").segment(image * 100, diameter=12)
     return Finding("kernels", f"ready after {time.perf_counter() - started:.1f} s", True)
 
 
@@ -90,7 +90,7 @@ def _engine() -> Finding:
     from flowseg import engines
 
     chosen = engines.choose()
-    best = chosen.engine == "openvino" or chosen.device != "cpu"
+    best = chosen.engine != "torch" or chosen.device != "cpu"
     return Finding(
         "network runs on",
         f"{chosen.engine}, {chosen.device}, {chosen.precision}" + (f": {chosen.why}" if best else ""),

@@ -43,7 +43,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "download": ({"filelock"}, {"certifi"}),
     "registry": (set(), set()),
     "zoo": ({"checkpoint", "download", "filelock", "registry"}, set()),
-    "engines": ({"network"}, {"torch", "openvino"}),
+    "engines": ({"network", "kernels"}, {"torch", "openvino", "threadpoolctl", "scipy"}),
     "tiles": (set(), set()),
     "predict": ({"images", "tiles", "engines"}, set()),
     "segment": (

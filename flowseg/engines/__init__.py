@@ -45,14 +45,14 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose(device: str = "auto", precision: str = "auto") -> Choice:
-    """Choose the fastest engine that this machine has and that keeps the masks."""
+def choose(device: str = "auto", precision: str = "auto", architecture: Architecture | None = None) -> Choice:
+    """Choose the fastest engine that this machine has and that keeps the masks, for networks of one kind."""
     if precision not in ("auto", "fp32", "bf16", "fp16"):
         raise OptionError(f"precision is {precision!r}; wanted auto, fp32, bf16 or fp16")
     if device == "auto":
         device = _fastest_device()
     if device == "cpu":
-        return _choose_for_processor(precision)
+        return _choose_for_processor(precision, architecture or Architecture())
     fast = "fp32" if device == "mps" else "bf16"
     return Choice("torch", device, fast if precision == "auto" else precision, "a GPU runs the network through torch")
 
@@ -78,30 +78,38 @@ def _may_have_gpu() -> bool:
     return True
 
 
-def _choose_for_processor(precision: str) -> Choice:
+def _choose_for_processor(precision: str, architecture: Architecture) -> Choice:
     if precision == "fp16":
         raise OptionError("precision is 'fp16', which no processor computes in; wanted auto, fp32 or bf16 on the cpu")
-    if importlib.util.find_spec("openvino") is None:
-        why = 'torch alone: pip install "flowseg[cpu]" makes the network about four times as fast'
-        return Choice("torch", "cpu", "fp32" if precision == "auto" else precision, why)
-    if precision != "auto":
-        return Choice("openvino", "cpu", precision, "OpenVINO, in the precision asked for")
-    from flowseg.engines.openvino_engine import has_fast_bfloat16
+    has_openvino = importlib.util.find_spec("openvino") is not None
+    if precision == "bf16":
+        return Choice("openvino" if has_openvino else "torch", "cpu", "bf16", "in the precision asked for")
+    if precision == "auto" and has_openvino:
+        from flowseg.engines.openvino_engine import has_fast_bfloat16
 
-    if has_fast_bfloat16():
-        return Choice("openvino", "cpu", "bf16", "OpenVINO; the processor computes bfloat16 faster than float32")
-    return Choice("openvino", "cpu", "fp32", "OpenVINO; the processor has no fast bfloat16")
+        if has_fast_bfloat16():
+            return Choice("openvino", "cpu", "bf16", "OpenVINO; the processor computes bfloat16 faster than float32")
+    if architecture.kernel == 3 and not architecture.concatenation:
+        why = "float32 with a quarter of the usual multiplications"
+        if precision == "auto" and not has_openvino:
+            why += '; where the processor computes bfloat16, pip install "flowseg[cpu]" makes the network faster still'
+        return Choice("winograd", "cpu", "fp32", why)
+    return Choice("openvino" if has_openvino else "torch", "cpu", "fp32", "a network of an unusual kind")
 
 
 def start(
     architecture: Architecture, weights: Mapping[str, Any], device: str = "auto", precision: str = "auto"
 ) -> Engine:
     """Start the engine that `choose` chooses on a network."""
-    chosen = choose(device, precision)
+    chosen = choose(device, precision, architecture)
     if chosen.engine == "openvino":
         from flowseg.engines.openvino_engine import OpenVinoEngine
 
         return OpenVinoEngine(architecture, weights, chosen.precision)
+    if chosen.engine == "winograd":
+        from flowseg.engines.winograd_engine import WinogradEngine
+
+        return WinogradEngine(architecture, weights)
     from flowseg.engines.torch_engine import TorchEngine
 
     return TorchEngine(architecture, weights, chosen.precision, chosen.device)

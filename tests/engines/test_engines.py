@@ -11,6 +11,7 @@ import torch
 from flowseg import FlowsegError, engines
 from flowseg.engines import Engine
 from flowseg.engines.torch_engine import TorchEngine
+from flowseg.engines.winograd_engine import WinogradEngine
 from flowseg.network import Network
 from flowseg.options import Architecture
 
@@ -20,7 +21,7 @@ ARCHITECTURES = [
     Architecture(widths=(8, 12), channels=1, residual=False, style=False),
     Architecture(widths=(8, 12), channels=3, concatenation=True, kernel=5),
 ]
-NAMES = ["torch"] + (["openvino"] if importlib.util.find_spec("openvino") else [])
+NAMES = ["torch", "winograd"] + (["openvino"] if importlib.util.find_spec("openvino") else [])
 
 
 def some_network(architecture: Architecture, seed: int = 0) -> Network:
@@ -39,6 +40,8 @@ def some_network(architecture: Architecture, seed: int = 0) -> Network:
 def start(name: str, network: Network, precision: str = "fp32") -> Engine:
     if name == "torch":
         return TorchEngine(network.architecture, network.state_dict(), precision)
+    if name == "winograd":
+        return WinogradEngine(network.architecture, network.state_dict())
     from flowseg.engines.openvino_engine import OpenVinoEngine
 
     return OpenVinoEngine(network.architecture, network.state_dict(), precision)
@@ -48,8 +51,15 @@ def some_tiles(channels: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(2, channels, *shape)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [
+        (name, each)
+        for name in NAMES
+        for each in ARCHITECTURES
+        if name != "winograd" or not (each.concatenation or each.kernel != 3)
+    ],
+)
 def test_an_engine_gives_what_the_network_gives(name: str, architecture: Architecture) -> None:
     network = some_network(architecture)
     engine = start(name, network)
@@ -76,7 +86,7 @@ def test_a_given_style_is_used_for_all_tiles(name: str) -> None:
     assert (got.styles == style).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "winograd"])
 def test_bfloat16_is_close(name: str) -> None:
     network = some_network(ARCHITECTURES[1])
     tiles = some_tiles(2, 64, 64)
@@ -119,11 +129,24 @@ def test_the_choice_says_why() -> None:
     assert engines.choose("cpu", "fp32").precision == "fp32"
 
 
-def test_without_openvino_torch_is_chosen_and_the_extra_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_openvino_float32_is_chosen_and_the_extra_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     chosen = engines.choose("cpu")
-    assert (chosen.engine, chosen.precision) == ("torch", "fp32")
+    assert (chosen.engine, chosen.precision) == ("winograd", "fp32")
     assert 'pip install "flowseg[cpu]"' in chosen.why
+    assert engines.choose("cpu", "bf16").engine == "torch"
+    for unusual in (Architecture(kernel=5), Architecture(concatenation=True)):
+        assert engines.choose("cpu", "auto", unusual)[:3] == ("torch", "cpu", "fp32")
+
+
+def test_networks_of_every_kind_are_started_in_float32() -> None:
+    for architecture in ARCHITECTURES:
+        network = some_network(architecture)
+        tiles = some_tiles(architecture.channels, 32, 32)
+        with torch.inference_mode():
+            wanted = network(torch.from_numpy(tiles)).output.numpy()
+        engine = engines.start(architecture, network.state_dict(), "cpu", "fp32")
+        np.testing.assert_allclose(engine.run(tiles).maps, wanted, atol=2e-5)
 
 
 def test_what_is_not_there_is_refused() -> None:

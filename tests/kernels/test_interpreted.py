@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from flowseg import boundaries, dynamics, flows, labels, metrics, overlaps, rle
+from flowseg.checkpoint._shapes import shapes
+from flowseg.engines.winograd_engine import WinogradEngine
 from flowseg.instances import Instances
 from flowseg.kernels import run_shapes, runs
-from flowseg.options import MaskOptions, OverlapOptions
+from flowseg.options import Architecture, MaskOptions, OverlapOptions
 from flowseg.sources.coco_json import read_segmentation
 from tests.shapes import logits, solid_cells
 
@@ -48,8 +50,17 @@ def results() -> dict[str, np.ndarray]:
         "runs": metrics.overlaps(instances, cells).intersection,
         "polygon": read_segmentation([[2, 3, 30.5, 8, 11, 36], [5, 5, 20, 5, 20, 20]], (40, 40)).starts,
         "shapes": run_shapes.measure(*runs.split_at_line_ends(*parts, 40), 40, 40),
+        "network": network(),
         "resolved": overlaps.resolve_overlaps(instances, OverlapOptions(fill_holes=True)).labels,
     }
+
+
+def network() -> np.ndarray:
+    """Run a network of two levels on an image that no tile fits into."""
+    architecture = Architecture(widths=(3, 5))
+    rng = np.random.default_rng(0)
+    weights = {name: rng.uniform(0.1, 0.5, shape).astype(np.float32) for name, shape in shapes(architecture).items()}
+    return WinogradEngine(architecture, weights).run(rng.normal(size=(2, 2, 10, 14)).astype(np.float32)).maps
 
 
 def test_compiled_and_interpreted_kernels_agree(tmp_path: Path) -> None:
