@@ -1,5 +1,6 @@
 """``flowseg train``: images and masks in, a model out."""
 
+import errno
 import json
 import os
 import sys
@@ -119,8 +120,19 @@ def command(context: click.Context, /, **settings: Any) -> None:
     try:
         _train(settings, out, resume is not None, _Teller(as_json, quiet))
     except KeyboardInterrupt:
-        click.echo(f"stopped: flowseg train --resume {out} goes on from here", err=True)
+        on = f"flowseg train --resume {out} goes on from here" if _has_begun(out) else "the training had not begun"
+        click.echo(f"stopped: {on}", err=True)
         sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not _has_begun(out):
+            raise
+        raise click.ClickException(
+            f"the disk is full ({error.strerror}): make room, then flowseg train --resume {out} goes on from here"
+        ) from error
+
+
+def _has_begun(out: Path) -> bool:
+    return any((out / name).exists() for name in ("config.json", "folds.json"))
 
 
 def _kept_settings(context: click.Context, run: Path) -> dict[str, Any]:
@@ -138,17 +150,30 @@ def _kept_settings(context: click.Context, run: Path) -> dict[str, Any]:
     if given:
         raise click.UsageError(f"--resume goes on with what the training began with; leave out {', '.join(given)}")
     folder = Folds(run) if Folds(run).config.exists() else RunFolder(run)
-    settings = folder.read_config().get("command")
-    if not isinstance(settings, dict) or not settings:
+    began = folder.read_config()
+    settings = began.get("command")
+    if not isinstance(settings, dict) or not isinstance(settings.get("data"), str):
         raise InputError(f"the training in {run} was not started by this command: continue it from Python")
-    return settings
+    defaults = {name: value for name, value in context.params.items() if name not in ("resume", "as_json", "quiet")}
+    return _found_again({**defaults, **settings}, Path(str(began.get("started_in", ""))))
+
+
+def _found_again(settings: dict[str, Any], started_in: Path) -> dict[str, Any]:
+    """Return settings with files and folders where they are, as seen from here."""
+    named = {name: settings[name] for name in ("data", "images", "masks", "val", "columns") if settings[name]}
+    moved = {name: str(started_in / text) for name, text in named.items() if not Path(text).exists()}
+    return {**settings, **{name: text for name, text in moved.items() if Path(text).exists()}}
 
 
 def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller") -> None:
     from flowseg.cli._progress import late_note
-    from flowseg.training import Asked, NewModel, run
+    from flowseg.interrupts import held_back
+
+    with held_back():  # torch cannot be stopped while it is loaded
+        from flowseg.training import Asked, NewModel, run
     from flowseg.training.folds import Folds
     from flowseg.training.from_settings import options_of, splits_of
+    from flowseg.training.run_folder import RunFolder
 
     pretrained = settings["pretrained"]
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
@@ -162,9 +187,15 @@ def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller")
         plain,
         settings["licence"],
         settings["export"] or "",
-        settings.get("skip_problems", False),
+        settings["skip_problems"],
+        settings["stratify"] or "",
     )
     options = options_of(settings)
+    if RunFolder(out).finished and resume:
+        teller.finish([RunFolder(out).model])
+        return
+    if out.resolve() == Path(settings["data"]).resolve():
+        raise click.UsageError(f"--out {out} is the folder of the data; wanted one for the run alone")
     with late_note(f"opening {settings['data']}", teller.silent):
         splits = splits_of(settings, teller.watch())
     if "" in splits:

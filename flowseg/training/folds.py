@@ -1,6 +1,7 @@
 """The folder of trainings that share one data set, each with another part of it held back."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class Folds:
                 f"{self.path} holds a training already: continue it with --resume {self.path}, or choose another folder"
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        RunFolder(self.path).write_json(self.config.name, {"command": dict(command)})
+        RunFolder(self.path).write_json(self.config.name, {"command": dict(command), "started_in": os.getcwd()})
 
     def read_config(self) -> dict[str, Any]:
         """Return what `begin` wrote."""

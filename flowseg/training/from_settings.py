@@ -50,7 +50,9 @@ def splits_of(settings: Mapping[str, Any], watch: Watch = UNWATCHED) -> dict[str
     """Return what to train and to validate on, by the name of the folder under that of the run ("" is itself)."""
     data = _opened(settings, watch)
     if settings["val"]:
-        return {"": Split(list(data), list(_opened_to_validate(settings, watch)))}
+        split = Split(list(data), list(_opened_to_validate(settings, watch)))
+        _check_apart(split, settings, watch)
+        return {"": split}
     how = {"group": settings["group"], "stratify": settings["stratify"] or _usual_stratum(data)}
     seed, folds, which = settings["seed"], settings["folds"], settings["fold"]
     if folds is None:
@@ -62,6 +64,19 @@ def splits_of(settings: Mapping[str, Any], watch: Watch = UNWATCHED) -> dict[str
     if which is not None and not str(which).isdecimal():
         raise OptionError(f"--fold is {which!r}; wanted a number from 0, or all")
     return {"": fold(list(data), folds, int(which or 0), seed, **how)}
+
+
+def _check_apart(split: Split, settings: Mapping[str, Any], watch: Watch) -> None:
+    """Refuse what would part the data where others are validated on; say where those are trained on, too."""
+    given = [f"--{name}" for name in ("folds", "fold", "group") if settings[name]]
+    if given:
+        raise OptionError(f"{given[0]} parts DATA, and --val gives other data to validate on; wanted one of them")
+    trained = {item.path.resolve() for item in split.train if item.path is not None}
+    both = [item.name for item in split.validation if item.path is not None and item.path.resolve() in trained]
+    if both:
+        watch.say(
+            f"note: {len(both)} images to validate on, such as {both[0]}, are trained on: scores will be too good"
+        )
 
 
 def _usual_stratum(data: Collection) -> str:

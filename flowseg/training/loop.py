@@ -15,12 +15,12 @@ from flowseg.channels import ChannelChoice
 from flowseg.dataset import Batch, Crops
 from flowseg.errors import TrainingError
 from flowseg.instances import Instances
+from flowseg.interrupts import held_back
 from flowseg.network import Network
 from flowseg.options import ModelConfig
 from flowseg.sources.collection import Item
 from flowseg.training import validation
 from flowseg.training.events import Events
-from flowseg.training.interrupts import held_back
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import Processes, shared_normalisation
 from flowseg.training.run_folder import Report, RunFolder
@@ -71,6 +71,8 @@ class Task:
         Whether the network has learned before.
     axes, choice
         Axes and channels of the images, where they are not clear.
+    by
+        A column: scores and thresholds are of each of its groups, too.
     """
 
     split: Split
@@ -79,6 +81,7 @@ class Task:
     pretrained: bool = False
     axes: str | None = None
     choice: ChannelChoice = field(default_factory=ChannelChoice)
+    by: str = ""
 
     def diameter_of(self, truth: Instances) -> float | None:
         """Return the diameter to validate an image at: what training resized it by."""
@@ -141,7 +144,7 @@ class Loop:
         if self.processes.told_by_first(self._is_stuck()):
             return
         for batch in self._batches():
-            with held_back():
+            with held_back():  # half a step cannot be kept, and cannot be done again
                 self._losses.append(float(self._step(batch).total))
             report = self._report() if self.stepper.done in due else None
             if self.processes.first:
@@ -298,9 +301,15 @@ class Loop:
         state = self.folder.read_state()
         if state is None:
             return
-        self.stepper.restore(state)
-        self.history = [Report(*values) for values in state["history"]]
-        self.best, self._losses, self._seconds = state["best"], state["losses"], state["seconds"]
+        try:
+            self.stepper.restore(state)
+            self.history = [Report(*values) for values in state["history"]]
+            self.best, self._seconds = float(state["best"]), float(state["seconds"])
+            self._losses = [float(loss) for loss in state["losses"]]
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise self.folder.unusable_state("it was changed, or is of another network or version") from error
+        if self.history and self.processes.first and not self.folder.model.exists():  # somebody took it away
+            checkpoint.write_flowseg(self.folder.model, self.task.config, self.stepper.kept.state_dict())
 
 
 def _picture(one: validation.Seen) -> plots.Colours:

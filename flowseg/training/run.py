@@ -1,6 +1,5 @@
 """One training: from items to a folder that holds the model and tells how it was made."""
 
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from flowseg.network import Network
 from flowseg.options import Architecture, ModelConfig
 from flowseg.sources.collection import Collection, Item, listed_problems
 from flowseg.training import reading
+from flowseg.training.began import Began
 from flowseg.training.finish import finish
 from flowseg.training.loop import Loop, Task, Tell
 from flowseg.training.options import TrainOptions
@@ -30,7 +30,6 @@ from flowseg.training.waiting import UNWATCHED, Watch
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_FREE = ("workers", "device", "save_seconds")  # may differ when a training goes on: on another machine, for example
 _INPUTS = {"grey": ("grey",), "two": ("cytoplasm", "nucleus"), "rgb": COLORS}
 
 
@@ -117,6 +116,8 @@ class Asked:
         ``"cellpose"``: write a file that Cellpose opens, too.
     skip_problems
         Train on what can be read; otherwise one image that cannot be is an error.
+    by
+        A column: scores and thresholds are of each of its groups, too.
     """
 
     pretrained: str | None = None
@@ -129,6 +130,7 @@ class Asked:
     licence: str = ""
     export: str = ""
     skip_problems: bool = False
+    by: str = ""
 
 
 def run(
@@ -172,22 +174,41 @@ def run(
     if not split.train:
         raise InputError("there are no images to train on")
     folder = RunFolder(Path(out))
+    began = Began.read(folder) if resume else None
+    if began is None:
+        folder.require_new()
     with joined(options.device) as (processes, device):
         options = replace(options, device=device)
         torch.manual_seed(options.seed)
-        network, config = _start(asked, options)
-        split, diameter = _same(folder, split, options) if resume else _read(split, config, asked, processes, watch)
-        config = _with_data(config, split, diameter, folder.path.name, options, asked)
-        task = Task(split, config, options, asked.pretrained is not None, asked.axes, asked.choice)
+        if began is not None:
+            network, config, split = _again(began, split, options, asked, watch)
+        else:
+            network, config = _start(asked, options)
+            split, diameter = _read(split, config, asked, processes, watch)
+            config = _with_data(config, split, diameter, folder.path.name, options, asked)
+        task = Task(split, config, options, asked.pretrained is not None, asked.axes, asked.choice, asked.by)
+        loop = Loop(task, network, folder, processes, tell, watch)
         if processes.first and not resume:
             folder.begin(_described(task, asked))
         with folder.mine() if processes.first else nullcontext():
-            loop = Loop(task, network, folder, processes, tell, watch)
             loop.run()
     if processes.first and not folder.finished:
         with folder.mine():
             finish(task, folder, loop.history, _described(task, asked) | {"export": asked.export}, watch.bar)
     return Trained(folder.model, folder.path, loop.history)
+
+
+def _again(
+    began: Began, split: Split, options: TrainOptions, asked: Asked, watch: Watch
+) -> tuple[Network, ModelConfig, Split]:
+    """Return what a training goes on with; the weights come with its state, where it has kept one."""
+    began.require_same(options, asked)
+    if began.folder.state.exists():
+        network = Network(began.config.architecture)
+    else:
+        watch.say(f"note: {began.folder.path} has kept nothing of the training yet: it begins from the start")
+        network, _ = _start(asked, options)
+    return network, began.config, began.parts(split)
 
 
 def _read(
@@ -216,6 +237,13 @@ def _start(asked: Asked, options: TrainOptions) -> tuple[Network, ModelConfig]:
         kept.require_segmentation()
         start, network = kept.config, kept.network()
     config = replace(start, target=options.crop.target)
+    stride = config.architecture.stride
+    if options.crop.size % stride:
+        smaller = options.crop.size // stride * stride
+        raise OptionError(
+            f"the crop size is {options.crop.size}; wanted a multiple of {stride}, for the network halves it "
+            f"{stride.bit_length() - 1} times: {smaller} or {smaller + stride}"
+        )
     if asked.export == "cellpose":
         checkpoint.require_cellpose(config)
     return network, config
@@ -248,35 +276,5 @@ def _described(task: Task, asked: Asked) -> dict[str, Any]:
         "validation": [item.name for item in task.split.validation],
         "versions": {"flowseg": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "machine": platform.platform(),
+        "started_in": os.getcwd(),
     }
-
-
-def _same(folder: RunFolder, split: Split, options: TrainOptions) -> tuple[Split, float | None]:
-    """Return the parts that the training began with, and its diameter; refuse other options or images."""
-    began = folder.read_config()
-    now, before = _what_counts(options.to_dict()), _what_counts(began["options"])
-    different = sorted(name for name in now if now[name] != before.get(name))
-    if different:
-        raise OptionError(f"the training in {folder.path} began with another {different[0]}; it cannot be changed now")
-    train, held = ({item.name: item for item in part} for part in split)
-    parts = Split(
-        _chosen({**held, **train}, began["train"], folder), _chosen({**train, **held}, began["validation"], folder)
-    )
-    return parts, began["model"]["diameter_labels"]
-
-
-def _chosen(items: Mapping[str, Item], names: Sequence[str], folder: RunFolder) -> list[Item]:
-    gone = [name for name in names if name not in items]
-    if gone:
-        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
-        raise InputError(
-            f"the training in {folder.path} began with other images: {gone[0]}{more} can no longer be used"
-        )
-    return [items[name] for name in names]
-
-
-def _what_counts(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that change what comes out, as JSON would give them back."""
-    crop = {name: value for name, value in options.get("crop", {}).items() if name != "cache_bytes"}
-    kept = {name: value for name, value in options.items() if name not in _FREE}
-    return dict(json.loads(json.dumps({**kept, "crop": crop})))

@@ -83,19 +83,23 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the training came to its end, and what comes after it too."""
-        return self.card.exists()
+        return self.card.exists() and self.model.exists()
 
     def mine(self) -> AbstractContextManager[None]:
         """Keep other runs out of the folder, and remove what one that was killed left half written."""
         return only_writer(self.path)
 
-    def begin(self, config: dict[str, Any]) -> None:
-        """Make the folder and write what was asked for; refuse one that holds a training."""
+    def require_new(self) -> None:
+        """Refuse a folder that holds a training."""
         if self.config.exists():
             raise InputError(
                 f"{self.path} holds a training already: continue it with --resume {self.path} (in Python resume=True), "
                 "or choose another folder (in Python overwrite=True begins anew)"
             )
+
+    def begin(self, config: dict[str, Any]) -> None:
+        """Make the folder and write what was asked for."""
+        self.require_new()
         self.path.mkdir(parents=True, exist_ok=True)
         write_whole(self.config, _json(config))
 
@@ -132,7 +136,14 @@ class RunFolder:
         try:
             return dict(torch.load(self.state, map_location="cpu", weights_only=True))
         except Exception as error:  # torch raises many kinds for a damaged file
-            raise InputError(f"{self.state} is damaged ({error}): start again in another folder") from error
+            raise self.unusable_state("it is damaged") from error
+
+    def unusable_state(self, why: str) -> InputError:
+        """Return the error that says that a training cannot go on, and what can be done."""
+        return InputError(
+            f"{self.state} cannot be gone on from: {why}. Begin again in another folder, from the weights of this one: "
+            f"--pretrained {self.last}"
+        )
 
     def write_history(self, history: list[Report]) -> None:
         """Write ``history.csv``."""

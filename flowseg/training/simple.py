@@ -120,6 +120,7 @@ def train(
         licence=licence,
         skip_problems=skip_problems,
         export=export,
+        by=stratify,
     )
     if overwrite:
         RunFolder(Path(out)).clear()

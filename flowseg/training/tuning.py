@@ -47,9 +47,9 @@ def choose(task: Task, folder: RunFolder, bar: Bar = silent) -> None:
 
 
 def group_column(task: Task) -> str:
-    """Return the column that groups are told apart by: the balanced one, or cell_type or kind where there is one."""
+    """Return the column that groups are told apart by: the one that was stratified or balanced by, or a usual one."""
     items = task.split.validation
-    for name in (task.options.crop.balance, "cell_type", "kind"):
+    for name in (task.by, task.options.crop.balance, "cell_type", "kind"):
         if name and items and all(name in item.columns for item in items):
             return name
     return ""

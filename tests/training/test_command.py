@@ -18,6 +18,7 @@ from PIL import Image
 from flowseg import checkpoint, rle
 from flowseg.cli import main, train
 from flowseg.sources.data_sets import open_collection
+from flowseg.training import from_settings
 from flowseg.training.finish import command_line
 from flowseg.training.run_folder import RunFolder
 from tests.shapes import solid_cells
@@ -134,6 +135,26 @@ def test_validation_data_may_be_of_another_kind(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run/config.json").read_text())["validation"] == ["c0", "c1", "c2"]
 
 
+def test_data_to_validate_on_are_others(tmp_path: Path) -> None:
+    data = pairs(tmp_path / "cells", 3)
+    for option, value in (("--folds", 3), ("--group", "plate")):
+        result = run(data, "-o", tmp_path / "run", *SMALL, "--crops", 8, "--val", data, option, value)
+        assert result.exit_code == 1
+        assert f"{option} parts DATA, and --val gives other data" in result.output
+    result = run(data, "-o", tmp_path / "run", *SMALL, "--crops", 8, "--val", data)
+    assert "note: 3 images to validate on, such as c0, are trained on: scores will be too good" in result.output
+
+
+def test_what_is_stratified_by_has_scores_of_each_group(tmp_path: Path) -> None:
+    data = pairs(tmp_path / "cells", 8)
+    table = tmp_path / "kinds.csv"
+    table.write_text("name,tissue\n" + "".join(f"c{number},{'ab'[number % 2]}\n" for number in range(8)))
+    words = ["--columns", table, "--stratify", "tissue", "--val-part", 0.5, "--crops", 8]
+    assert run(data, "-o", tmp_path / "run", *SMALL, *words).exit_code == 0
+    scores = json.loads((tmp_path / "run/scores.json").read_text())["rows"]
+    assert [row["group"] for row in scores] == ["all", "a", "b"]
+
+
 def test_problems_are_left_out_where_asked(tmp_path: Path) -> None:
     data = pairs(tmp_path / "cells", 5)
     (data / "c0.tif").unlink()
@@ -212,6 +233,40 @@ def test_resume_needs_nothing_else(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "leave out lr" in result.output
     assert run("-o", tmp_path / "other").exit_code == 2
+
+
+def test_a_training_goes_on_from_another_folder_and_an_older_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs(tmp_path / "cells", 4)
+    monkeypatch.chdir(tmp_path)
+    assert run("cells", "-o", "run", *SMALL, "--crops", 8).exit_code == 0
+    folder = RunFolder(tmp_path / "run")
+    began = folder.read_config()
+    del began["command"]["skip_problems"]
+    folder.write_json("config.json", began)
+    folder.card.unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    result = run("--resume", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert folder.finished
+
+
+def test_a_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    data = pairs(tmp_path / "cells", 3)
+    result = run(data, "-o", data, *SMALL, "--crops", 8)
+    assert result.exit_code == 2
+    assert "is the folder of the data" in result.output
+
+
+def test_a_stop_before_the_beginning_promises_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(from_settings, "splits_of", stopped)
+    result = run(pairs(tmp_path / "cells", 3), "-o", tmp_path / "run", *SMALL)
+    assert (result.exit_code, "the training had not begun" in result.output) == (130, True)
 
 
 def test_the_command_line_is_written_as_it_was() -> None:

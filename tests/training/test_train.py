@@ -19,10 +19,12 @@ from flowseg.dynamics import find_masks
 from flowseg.errors import InputError, ModelError, OptionError, TrainingError
 from flowseg.options import MaskOptions
 from flowseg.segment import load_model
+from flowseg.sources.collection import Item
 from flowseg.training import Asked, NewModel, Split, TrainOptions, run
 from flowseg.training.loop import Progress
 from flowseg.training.run_folder import RunFolder
 from flowseg.training.step import Losses, Stepper
+from flowseg.training.waiting import Watch
 from tests.training.data import items
 
 TINY = Asked(new=NewModel("grey", (4, 6, 8)), diameter=16.0)
@@ -228,8 +230,96 @@ def test_what_cannot_be_trained_is_told_before_it_starts(tmp_path: Path) -> None
     with pytest.raises(InputError, match="is not the folder of a training"):
         run(data, tmp_path / "none", OPTIONS, TINY, resume=True)
     (tmp_path / "b/state.pt").write_bytes(b"torn")
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match=r"cannot be gone on from: it is damaged.*--pretrained"):
         run(data, tmp_path / "b", replace(OPTIONS, crops=4, reports=1), TINY, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("crop", "message"),
+    [
+        (
+            CropOptions(size=34),
+            "the crop size is 34; wanted a multiple of 4, for the network halves it 2 times: 32 or 36",
+        ),
+        (CropOptions(size=32, balance="nope"), "balance is 'nope', which no item has"),
+    ],
+)
+def test_what_is_refused_leaves_no_folder(tmp_path: Path, crop: CropOptions, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        run(items(tmp_path / "data", 2), tmp_path / "run", replace(OPTIONS, crop=crop), TINY)
+    assert not (tmp_path / "run").exists()
+
+
+def stopped(data: list[Item], folder: Path, asked: Asked = TINY) -> None:
+    with pytest.raises(Killed):
+        run(data, folder, replace(OPTIONS, save_seconds=0.0), asked, tell=stopping(28, Killed))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("diameter_mean", {"diameter": 20.0}),
+        ("licence", {"licence": "MIT"}),
+        ("inputs", {"new": NewModel("two", (4, 6, 8))}),
+        ("widths", {"new": NewModel("grey", (4, 6))}),
+        ("axes", {"axes": "YX"}),
+        ("channels", {"choice": ChannelChoice(0)}),
+    ],
+)
+def test_another_model_cannot_be_gone_on_with(tmp_path: Path, name: str, change: dict[str, object]) -> None:
+    data = items(tmp_path / "data", 3)
+    stopped(data, tmp_path / "run")
+    with pytest.raises(OptionError, match=f"began with another {name}"):
+        run(data, tmp_path / "run", OPTIONS, replace(TINY, **change), resume=True)  # type: ignore[arg-type]
+
+
+def test_a_training_goes_on_without_the_model_it_began_with(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 3)
+    first = run(data, tmp_path / "first", replace(OPTIONS, crops=8), TINY)
+    asked = Asked(pretrained=str(first.model))
+    whole = run(data, tmp_path / "whole", OPTIONS, asked)
+    stopped(data, tmp_path / "parts", asked)
+    first.model.unlink()
+    assert_same(whole.model, run(data, tmp_path / "parts", OPTIONS, asked, resume=True).model)
+
+
+@pytest.mark.parametrize("key", ["history", "network", "optimiser", "done", "best", "losses"])
+def test_a_state_that_does_not_fit_is_told(tmp_path: Path, key: str) -> None:
+    data = items(tmp_path / "data", 3)
+    stopped(data, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    state = folder.read_state()
+    assert state is not None
+    folder.write_state({name: value for name, value in state.items() if name != key})
+    with pytest.raises(InputError, match="it was changed, or is of another network or version"):
+        run(data, tmp_path / "run", OPTIONS, TINY, resume=True)
+
+
+@pytest.mark.parametrize("change", [{"model": {"widths": 3}}, {"train": 5}, {"options": None}, {"model": None}])
+def test_a_config_that_was_changed_is_told(tmp_path: Path, change: dict[str, object]) -> None:
+    data = items(tmp_path / "data", 3)
+    stopped(data, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    folder.write_json("config.json", folder.read_config() | change)
+    with pytest.raises(InputError, match="does not say what the training began with"):
+        run(data, tmp_path / "run", OPTIONS, TINY, resume=True)
+
+
+def test_a_model_that_was_taken_away_is_written_again(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 3)
+    done = run(data, tmp_path / "run", OPTIONS, TINY)
+    before = weights(done.model)
+    done.model.unlink()
+    again = weights(run(data, tmp_path / "run", OPTIONS, TINY, resume=True).model)
+    assert all(before[name].equal(tensor) for name, tensor in again.items())
+
+
+def test_a_training_that_begins_from_the_start_says_so(tmp_path: Path) -> None:
+    data, told = items(tmp_path / "data", 3), list[str]()
+    stopped(data, tmp_path / "run")
+    (tmp_path / "run/state.pt").unlink()
+    run(data, tmp_path / "run", OPTIONS, TINY, resume=True, watch=Watch(say=told.append))
+    assert "has kept nothing of the training yet: it begins from the start" in told[0]
 
 
 def test_a_loss_that_is_not_finite_keeps_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

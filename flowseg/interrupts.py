@@ -1,4 +1,4 @@
-"""Ctrl-C between steps, never within one."""
+"""Ctrl-C between things, never within one that cannot be left half done."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ from typing import Any
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of a block: half a step cannot be kept, and cannot be done again."""
+    """Let Ctrl-C wait for the end of a block."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield
