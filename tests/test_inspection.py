@@ -162,3 +162,10 @@ def test_a_true_mask_is_not_drawn_over(tmp_path: Path) -> None:
         result = CliRunner().invoke(cli.main, ["inspect", str(root), option, str(mask)])
         assert result.exit_code == 1
         assert mask.read_bytes() == before
+
+
+def test_a_table_without_rows_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,annotation,width,height\n")
+    result = CliRunner().invoke(cli.main, ["inspect", str(tmp_path / "t.csv")])
+    assert result.exit_code == 1
+    assert "has no image with masks" in result.output

@@ -54,6 +54,8 @@ def command(data: Path, as_json: bool, **settings: Any) -> None:
             images=settings["images"],
             order=settings["order"],
         )
+    if not collection.problems:
+        collection.require_sound()  # there may be nothing at all
     items = sampled(collection, settings["limit"])
     with late_bar("looking", len(items), as_json) as step:
         report = inspect(collection, settings["limit"], step)
@@ -135,7 +137,7 @@ def _told(counts: dict[str, int]) -> str:
 
 
 def _show_groups(report: Any) -> None:
-    click.echo(f"\n{'':<16}{'images':>7}{'instances':>10}{'an image':>16}{'diameter, px':>19}{'overlapping':>12}")
+    click.echo(f"\n{'':<16}{'images':>7}{'instances':>10} {'an image':>15} {'diameter, px':>18}{'overlapping':>12}")
     rows = [("all", report.whole)]
     for column, groups in report.groups.items():
         rows += [(f"{column}:", None), *((f"  {value or '(without)'}", group) for value, group in groups.items())]
@@ -147,8 +149,8 @@ def _show_groups(report: Any) -> None:
         share = group.overlapping / group.instances if group.instances else 0.0
         click.echo(
             f"{name[:15]:<16}{group.images:>7}{group.instances:>10}"
-            f"{f'{each.median:.0f} ({each.low:.0f}-{each.high:.0f})':>16}"
-            f"{f'{size.median:.1f} ({size.low:.1f}-{size.high:.1f})':>19}{share:>12.1%}"
+            f" {f'{each.median:.0f} ({each.low:.0f}-{each.high:.0f})':>15}"
+            f" {f'{size.median:.1f} ({size.low:.1f}-{size.high:.1f})':>18}{share:>12.1%}"
         )
     click.echo("medians; in brackets 5 % to 95 %")
     if report.whole.overlapping:

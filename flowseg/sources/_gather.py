@@ -11,6 +11,7 @@ from flowseg.sources import image_files
 from flowseg.sources._search import EXTENSIONS, natural_key
 from flowseg.sources.collection import Collection, Item
 
+_LABEL_BYTES = 4
 _LONGEST_NAME = 200  # bytes; with an ending of ours, names of files may have 255
 
 
@@ -34,6 +35,16 @@ class Gathered:
         except (FlowsegError, OSError) as error:
             self.problems.append(f"{what}: {error}")
             return None
+
+    def can_be_held(self, shape: tuple[int, int], what: str) -> bool:
+        """Tell whether a label image of a shape fits into memory; note a problem where it does not."""
+        size, limit = shape[0] * shape[1] * _LABEL_BYTES, image_files.memory_limit()
+        if size > limit.bytes:
+            self.problems.append(
+                f"{what} is said to have {told_shape(shape)} pixels: {size / 1e9:.2f} GB of labels; at most "
+                f"{limit.bytes / 1e9:.2f} GB are taken ({limit.reason})"
+            )
+        return size <= limit.bytes
 
 
 def held(instances: Instances) -> Instances:

@@ -23,7 +23,7 @@ from flowseg.sources._gather import Gathered, files_in, held, told, told_shape
 from flowseg.sources.collection import Collection, Item
 
 _CROWDS = "crowds"  # a column: how many an image has
-_MOST_STEPS = 10**8  # of an outline on the finer grid: less than a second
+_MOST_STEPS = 10**7  # of an outline on the finer grid: less than a tenth of a second
 
 
 def recognised(path: Path) -> str:
@@ -191,7 +191,7 @@ def _item(
     categories: Mapping[Any, str],
 ) -> Item | None:
     shape = _shape(gathered, name, picture, file)
-    if shape is None:
+    if shape is None or not gathered.can_be_held(shape, name):
         return None
     own = [each for each in picture.annotations if not each.get("iscrowd")]
     objects, scores, kinds = [], [], set()

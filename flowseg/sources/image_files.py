@@ -121,7 +121,7 @@ def _is_tiff(file: Path) -> bool:
 
 
 def _check_size(header: Header, size: int, max_bytes: int | None) -> None:
-    limit = _memory_limit() if max_bytes is None else _Limits(max_bytes, "the limit given")
+    limit = memory_limit() if max_bytes is None else _Limits(max_bytes, "the limit given")
     if size > limit.bytes:
         raise InputError(
             f"{header.path} claims {header.shape} pixels of {np.dtype(header.dtype)}, {size / 1e9:.2f} GB when "
@@ -130,7 +130,8 @@ def _check_size(header: Header, size: int, max_bytes: int | None) -> None:
         )
 
 
-def _memory_limit() -> _Limits:
+def memory_limit() -> _Limits:
+    """Return how many bytes one image may take, and why."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not a POSIX system

@@ -321,7 +321,7 @@ def _add(
     if shape is None:
         unknown.append(name)
         return
-    instances = _decoded(gathered, name, rows, shape, order)
+    instances = _decoded(gathered, name, rows, shape, order) if gathered.can_be_held(shape, name) else None
     if instances is not None:
         gathered.items.append(Item(name, picture, partial(held, instances), rows.columns))
 

@@ -592,3 +592,12 @@ def test_folders_that_nobody_looks_into_are_told(tmp_path: Path) -> None:
         (note,) = data.notes
         assert f"there is more in {tmp_path / name / below}, " in note
         assert "pictures" not in note
+
+
+def test_images_beyond_memory_are_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,annotation,width,height\nq,1 3,999999999,70000000\nr,1 3,9,7\n")
+    image = {"id": 1, "file_name": "q.png", "width": 999999999, "height": 70000000}
+    (tmp_path / "t.json").write_text(json.dumps({"images": [image], "annotations": []}))
+    for name in ("t.csv", "t.json"):
+        (problem,) = open_collection(tmp_path / name).problems
+        assert problem.startswith("q is said to have 70000000 x 999999999 pixels: 279999999.72 GB of labels; at most ")
