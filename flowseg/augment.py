@@ -13,7 +13,6 @@ from scipy import ndimage
 
 from flowseg import checks
 from flowseg.arrays import Floats, Labels
-from flowseg.errors import OptionError
 from flowseg.kernels.warp import warp
 
 _KNOT = 32  # pixels between the knots of an elastic map
@@ -68,15 +67,15 @@ class AugmentOptions:
 
     def __post_init__(self) -> None:
         checks.plain(self)
+        for name in ("rotate", "flip"):
+            checks.flag(name, getattr(self, name))
         for name, most in (("scale", 9), ("elastic", 100), ("contrast", 9), ("brightness", 9), ("colour", 9)):
             self._check(name, most)
         for name, most in (("gamma", 9), ("noise", 9), ("blur", 20), ("drop", 1), ("invert", 1)):
             self._check(name, most)
 
     def _check(self, name: str, most: float) -> None:
-        value = getattr(self, name)
-        if not 0 <= value <= most:
-            raise OptionError(f"{name} is {value!r}; wanted a number from 0 to {most}")
+        checks.number(name, getattr(self, name), 0, most)
 
 
 NOTHING = AugmentOptions(False, False, *[0] * 10)

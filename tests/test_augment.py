@@ -170,3 +170,11 @@ def test_wrong_options_are_refused() -> None:
     for wrong in ({"scale": -1}, {"invert": 2}, {"noise": float("nan")}):
         with pytest.raises(OptionError, match=next(iter(wrong))):
             AugmentOptions(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("flip", "no"), ("rotate", 1.5), ("scale", "much"), ("noise", float("nan"))]
+)
+def test_values_of_another_kind_are_refused(name: str, value: object) -> None:
+    with pytest.raises(OptionError, match=f"{name} is .*; wanted"):
+        AugmentOptions(**{name: value})  # type: ignore[arg-type]

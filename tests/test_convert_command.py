@@ -1,5 +1,6 @@
 """``flowseg convert``: options to a conversion, what it says, problems first."""
 
+import json
 import sys
 import types
 from pathlib import Path
@@ -144,3 +145,40 @@ def test_pieces_become_cells(tmp_path: Path) -> None:
     labels = tifffile.imread(tmp_path / "out/a_labels.tif")
     assert labels.max() == 6
     np.testing.assert_array_equal(labels > 0, mask > 0)
+
+
+def label_file(path: Path, count: int) -> np.ndarray:
+    labels = np.zeros((20, 30), np.uint16)
+    for number in range(count):
+        labels[2 + 4 * number : 5 + 4 * number, 3:20] = number + 1
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, labels)
+    return labels
+
+
+@pytest.mark.parametrize("to", ["labels", "masks", "seg"])
+def test_masks_that_are_read_are_never_replaced(tmp_path: Path, to: str) -> None:
+    label_file(tmp_path / "labels/a_labels.tif", 3)
+    assert run(tmp_path / "labels", tmp_path / "data", "--to", to, "--format", "pairs").exit_code == 0
+    if to != "labels":
+        label_file(tmp_path / ("data/a/images/a.tif" if to == "masks" else "data/a.tif"), 3)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    result = run(tmp_path / "data", tmp_path / "data", "--to", to, "--overwrite")
+    assert result.exit_code == 1
+    assert "may be what is read: choose another folder" in result.output
+    assert {path: path.read_bytes() for path in before} == before
+    assert run(tmp_path / "data", tmp_path / "other", "--to", to).exit_code == 0
+
+
+def test_images_of_several_folders_keep_them_in_coco(tmp_path: Path) -> None:
+    for name in ("p/a.tif", "q/a.tif", "q/b.tif"):
+        label_file(tmp_path / "images" / name, 1)
+    entries = [
+        {"id": number, "file_name": name, "height": 20, "width": 30}
+        for number, name in enumerate(["p/a.tif", "q/a.tif", "q/b.tif"])
+    ]
+    (tmp_path / "t.json").write_text(json.dumps({"images": entries, "annotations": []}))
+    assert run(tmp_path / "t.json", tmp_path / "o.json").exit_code == 0
+    again = json.loads((tmp_path / "o.json").read_text())["images"]
+    assert sorted(each["file_name"] for each in again) == ["b.tif", "p/a.tif", "q/a.tif"]
+    assert run(tmp_path / "o.json", tmp_path / "o2.json", "--images", tmp_path / "images").exit_code == 0

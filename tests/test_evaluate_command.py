@@ -168,3 +168,24 @@ def test_nothing_that_is_read_is_written_over(data: Path) -> None:
     for _ in range(2):  # its own are replaced
         result = run(data / "pred", data / "truth", "--csv", table, "--report", page)
         assert result.exit_code == 0, result.output
+
+
+def test_truth_that_cannot_be_read_is_not_taken_for_empty(data: Path) -> None:
+    with (data / "train.csv").open("a") as file:
+        file.write("im0,9 9 9,70,70,long\n")
+    words = [data / "submission.csv", data / "train.csv", "--images", data / "truth/images"]
+    result = run(*words, "--missing", "empty")
+    assert result.exit_code == 1
+    assert "(im0): run 2 (9) starts before" in result.output
+    assert run(*words, "--missing", "skip").exit_code == 0
+
+
+def test_a_list_of_results_beside_the_file_that_names_its_images(data: Path) -> None:
+    truth, results = data / "t.json", data / "r.json"
+    words = ["convert", str(data / "train.csv"), str(truth), "--images", str(data / "truth/images")]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    content = json.loads(truth.read_text())
+    results.write_text(json.dumps([{**each, "score": 0.5} for each in content["annotations"]]))
+    result = run(results, truth, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["overall"]["kaggle_map"] == 1

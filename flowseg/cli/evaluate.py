@@ -85,13 +85,15 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
 
 def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
     """Open both sides; what is wrong with either is an error, unless images may be missing."""
-    from flowseg.sources import data_sets
+    from flowseg.sources import coco_json, data_sets
 
     images = settings["images"]
     truths = data_sets.open_collection(
         truth, settings["truth_format"], images=images, order=settings["truth_order"], expect_labels=True
     )
-    if pred.is_dir():
+    if coco_json.is_results(pred) and truth.is_file():
+        images = truth
+    elif pred.is_dir():
         images = None  # label images say their size themselves, and some images may be without
     elif images is None:  # a submission does not say how large its images are
         folders = {item.path.parent for item in truths if item.path is not None}
@@ -100,10 +102,13 @@ def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
         pred, settings["format_"], images=images, order=settings["order"], expect_labels=True
     )
     for side in (predictions, truths):
-        if settings["missing"] == "error" or not len(side):
+        # What cannot be read is not empty: of the truth, it can only be left out whole.
+        if settings["missing"] == "error" or not len(side) or (side is truths and settings["missing"] == "empty"):
             side.require_sound()
-        for problem in side.problems[:20]:
+        for problem in side.problems[:_MOST_TOLD]:
             click.echo(f"left out: {problem}", err=True)
+        if len(side.problems) > _MOST_TOLD:
+            click.echo(f"left out: {len(side.problems) - _MOST_TOLD} more", err=True)
         for note in side.notes:
             click.echo(f"note: {note}", err=True)
     return predictions, truths
@@ -146,6 +151,7 @@ def _write(path: Path, data: bytes) -> None:
     files.write_whole(path, data)
 
 
+_MOST_TOLD = 20
 _COLUMNS = ("name", "group", "truths", "predicted", "map", "f1", "pq", "kaggle_map", "splits", "merges")
 
 

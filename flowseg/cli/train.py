@@ -202,6 +202,8 @@ def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller")
         done = run(splits[""], out, options, asked, resume=resume, tell=teller.tell, watch=teller.watch())
         teller.finish([done.model])
         return
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise click.UsageError("several processes train one fold at a time: wanted --fold with a number, not all")
     folds = Folds(out)
     folds.begin(plain, resume)
     models = []

@@ -4,6 +4,8 @@ Formats that hold overlapping instances keep them. Label images cannot (``labels
 and what was contested is told.
 """
 
+import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from flowseg.sources.collection import Collection
 
 __all__ = ["FORMATS", "Conversion", "Converted", "convert"]
 
+_SAME_KIND = {"pairs": "labels", "labels": "labels", "cellpose": "seg", "folders": "masks"}  # what is read: --to
 _WRITERS = 8  # files of one image on their way to the disk, which is waited for
 
 
@@ -146,6 +149,7 @@ def convert(
         Entry(item, conversion.overlap, conversion.pieces, with_image, conversion.axes, conversion.plane)
         for item in collection
     ]
+    _tell_apart(entries)
     _check_targets(collection, entries, conversion)
     told: list[Converted] = []
 
@@ -167,6 +171,15 @@ def convert(
     for entry in found:
         _write_one(entry, conversion)
     return told
+
+
+def _tell_apart(entries: Sequence[Entry]) -> None:
+    """Let image files of several folders that are called alike be named with their folders."""
+    paths = {entry.name: entry.item.path.absolute() for entry in entries if entry.item.path is not None}
+    count = Counter(path.name.casefold() for path in paths.values())
+    for entry in entries:
+        if entry.name in paths and count[paths[entry.name].name.casefold()] > 1:
+            entry.base = Path(os.path.commonpath([path.parent for path in paths.values()]))
 
 
 def _endings(to: str) -> list[str]:
@@ -200,11 +213,27 @@ def _check_targets(collection: Collection, entries: Sequence[Entry], conversion:
             raise InputError(f"{conversion.out} is a file; wanted a folder")
         targets = [conversion.out / f"{entry.name}{conversion.format.ending}" for entry in entries]
         targets += [conversion.out / _copy_of(entry, conversion.to) for entry in entries if conversion.copy_images]
+        _check_apart(collection, entries, conversion)
     read = files.resolved([collection.root, *(entry.item.path for entry in entries)])
     for target in targets:
         files.check_not_read(target, read)
         if target.exists() and not conversion.overwrite:
             raise InputError(f"{target} is there already: choose another name, or replace it with --overwrite")
+
+
+def _check_apart(collection: Collection, entries: Sequence[Entry], conversion: Conversion) -> None:
+    """Refuse to write among masks of the same kind that are being read."""
+    root = collection.root.resolve()
+    if conversion.to != _SAME_KIND.get(collection.format) or not root.is_dir():
+        return
+    out = conversion.out.resolve()
+    there = [name for entry in entries if (conversion.out / (name := _made(entry, conversion))).exists()]
+    if there and (out == root or out.parent == root or root in out.parents):
+        raise InputError(f"{conversion.out / there[0]} may be what is read: choose another folder to write into")
+
+
+def _made(entry: Entry, conversion: Conversion) -> str:
+    return entry.name if conversion.to == "masks" else f"{entry.name}{conversion.format.ending}"
 
 
 def _write_one(entry: Entry, conversion: Conversion) -> None:

@@ -1,5 +1,6 @@
 """Run a network on the processor through OpenVINO: the graph is built straight from the weights, without torch."""
 
+import sys
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -19,17 +20,30 @@ Node = Any  # openvino's nodes are untyped
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
+_loading = threading.Lock()
+
+
 def has_fast_bfloat16() -> bool:
     """Tell whether this processor computes in bfloat16 faster than in float32."""
-    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _core() -> Any:
-    try:
-        import openvino
-    except ImportError:
-        raise MissingExtra("openvino", extra="cpu") from None
-    return openvino.Core()
+def _openvino() -> Any:
+    """Return OpenVINO, loaded without the part that reports its use to its makers over the network."""
+    reporter = "openvino_telemetry"
+    with _loading:
+        silent = reporter not in sys.modules
+        if silent:
+            sys.modules[reporter] = None  # type: ignore[assignment]  # so it cannot be imported
+        try:
+            import openvino
+        except ImportError:
+            raise MissingExtra("openvino", extra="cpu") from None
+        finally:
+            if silent:
+                sys.modules.pop(reporter, None)
+        openvino.Type.f32.to_dtype()  # the first call is a dead-lock where two threads make it
+    return openvino
 
 
 class OpenVinoEngine:
@@ -45,7 +59,7 @@ class OpenVinoEngine:
     def __init__(self, architecture: Architecture, weights: Weights, precision: str = "fp32") -> None:
         self.precision = precision
         self._architecture, self._weights = architecture, weights
-        self._core = _core()
+        self._core = _openvino().Core()
         self._graph = _Graph(architecture, weights)
         self._compiled: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -87,6 +101,7 @@ class _Graph:
     """The network of `flowseg.network` written in OpenVINO's operations; names are those of its state dict."""
 
     def __init__(self, architecture: Architecture, weights: Weights) -> None:
+        _openvino()
         import openvino.opset13 as ops
 
         self.ops = ops
@@ -95,8 +110,7 @@ class _Graph:
 
     def model(self, which: str) -> Any:
         """Return the model that gives maps with each tile's ``own`` style, with a ``given`` one, or styles alone."""
-        import openvino
-
+        openvino = _openvino()
         image = self.ops.parameter([-1, self.shape.channels, -1, -1], np.float32, name="image")
         features = self._encode(image)
         pooled = self.ops.reduce_mean(features[-1], np.array([2, 3]), keep_dims=False)

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +17,7 @@ from flowseg.sources._search import EXTENSIONS
 Shape = tuple[int, int]
 _NOT_COLUMNS = {
     *("id", "file_name", "height", "width", "license", "coco_url", "flickr_url", "url", "date_captured"),
-    *("original_filename",),
+    *("original_filename", "crowds"),
 }
 _DRIVE = re.compile("[A-Za-z]:")
 _SHOWN = 60
@@ -79,7 +80,7 @@ def _picture(entry: dict[str, Any]) -> Picture:
     except InputError as error:
         raise InputError(f"{entry['file_name']}: {error}") from error
     columns = {
-        name: str(value)
+        name: str(value).encode(errors="replace").decode()
         for name, value in entry.items()
         if name not in _NOT_COLUMNS and isinstance(value, str | int | float)
     }
@@ -113,17 +114,19 @@ def short(value: object) -> str:
 
 
 def names(pictures: Mapping[Any, Picture]) -> dict[Any, str]:
-    """Name each picture after its file; where files of several folders share a name, with their folders."""
-    files = {number: PurePosixPath(picture.file) for number, picture in pictures.items()}
+    """Name each picture after its file; files that share a name with another keep more of theirs."""
+    left = {number: PurePosixPath(picture.file) for number, picture in pictures.items()}
+    found: dict[Any, str] = {}
     for name in (
         lambda file: _bare(file.name),
         lambda file: file.name,
         lambda file: file.as_posix().replace("/", "__"),
     ):
-        named = {number: name(file) for number, file in files.items()}
-        if len({each.casefold() for each in named.values()}) == len(named):
-            return named
-    return {number: f"{name}__{number}" for number, name in named.items()}
+        named = {number: name(file) for number, file in left.items()}
+        count = Counter(each.casefold() for each in [*named.values(), *found.values()])
+        found |= {number: each for number, each in named.items() if count[each.casefold()] == 1}
+        left = {number: file for number, file in left.items() if number not in found}
+    return found | {number: f"{file.as_posix().replace('/', '__')}__{number}" for number, file in left.items()}
 
 
 def _bare(name: str) -> str:
@@ -144,8 +147,11 @@ class Places:
     def __init__(self, beside: Path, images: Path | None = None) -> None:
         self.said = images is not None
         own = beside.parent
-        wanted = (own, own / "images", own / beside.stem, own / "train", own / "test") if images is None else (images,)
-        self._folders = [place for place in wanted if place.is_dir()] or list(wanted[:1])
+        around = [own, own.parent] if own.name.casefold() == "annotations" else [own]  # as COCO itself has it
+        names = ("images", beside.stem, beside.stem.removeprefix("instances_"), "train", "test")
+        usual = [own, *dict.fromkeys(place / name for place in around for name in names)]
+        wanted = usual if images is None else [images]
+        self._folders = [place for place in wanted if place.is_dir()] or wanted[:1]
         # The file's own folder may be anything: what lies far below it is not searched.
         self._deep = [place for place in self._folders if place != own or self.said]
 

@@ -14,10 +14,14 @@ _NOTHING = "".join(_DELIMITERS) + ' "'
 
 
 class Row(NamedTuple):
-    """One row: the number of its line, counted from 1, and its fields; None where quotes do not fit."""
+    """One row: the number of its line, counted from 1, and its fields; None where quotes do not fit.
+
+    ``rough`` are the fields as if there were no quotes, to tell what a row that cannot be read is about.
+    """
 
     line: int
     fields: list[str] | None
+    rough: list[str]
 
 
 def header(path: Path) -> list[str]:
@@ -46,7 +50,9 @@ def _rows(path: Path) -> Iterator[Row]:
             if not line.strip(_NOTHING):
                 continue
             delimiter = delimiter or max(_DELIMITERS, key=line.count)
-            yield Row(number, split(line, delimiter))
+            fields = split(line, delimiter)
+            rough = [field.strip(' "') for field in line.split(delimiter)] if fields is None else fields
+            yield Row(number, fields, rough)
 
 
 def _check_encoding(path: Path) -> None:

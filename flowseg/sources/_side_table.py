@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from flowseg.errors import InputError
 from flowseg.sources import _csv
 from flowseg.sources._gather import files_in
 
+_KEYS = ("id", "image", "name")
 _NAMES = ("id", "name", "image", "image_id", "imageid", "filename", "file_name", "file")
 _OF_INSTANCES = {"annotation", "predicted", "encodedpixels", "rle"}
 _MOST_BYTES = 1 << 26
@@ -29,4 +31,29 @@ def columns_beside(root: Path) -> dict[str, dict[str, str]]:
         if key in found:  # a row an instance, not an image
             return {}
         found[key] = dict(zip(names[1:], (value.strip() for value in row.fields[1:]), strict=True))
+    return found
+
+
+def side_table(path: Path) -> dict[str, dict[str, str]]:
+    """Return, by name of image, what a table says of it; ``id``, ``image`` or ``name``, or the first column, names it.
+
+    Raises
+    ------
+    InputError
+        It has no rows, rows that cannot be read, or several that say different things about one image.
+    """
+    names = _csv.header(path)
+    key = next((names.index(name) for name in _KEYS if name in names), 0)
+    found: dict[str, dict[str, str]] = {}
+    for line, fields, _ in _csv.rows(path):
+        if fields is None or len(fields) != len(names) or any("\udc80" <= each <= "\udcff" for each in "".join(fields)):
+            raise InputError(f"{path}, line {line}: wanted {len(names)} fields, as many as columns, in UTF-8")
+        values = {name: field.strip() for name, field in zip(names, fields, strict=True) if name}
+        image = fields[key].strip()
+        if found.setdefault(image, values) != values:
+            raise InputError(
+                f"{path}, line {line}: it says of {image} what an earlier line does not; wanted one row each"
+            )
+    if not found:
+        raise InputError(f"{path} has no rows")
     return found

@@ -22,7 +22,6 @@ from flowseg.sources._coco_pictures import Picture, Places, Shape, is_id, short
 from flowseg.sources._gather import Gathered, files_in, held, told, told_shape
 from flowseg.sources.collection import Collection, Item
 
-_CROWDS = "crowds"  # a column: how many an image has
 _MOST_STEPS = 10**7  # of an outline on the finer grid: less than a tenth of a second
 
 
@@ -62,7 +61,7 @@ def read(path: Path, *, images: Path | None = None) -> Collection:
         if images is None or images.is_dir():
             raise InputError(
                 f"{path} is a list of results, which names images by number alone: give the COCO file of the images "
-                "with images="
+                "with --images (in Python images=)"
             )
         content = {**_dictionary(_json(images), images), "annotations": content}
         return _collected(path, content, Places(images))
@@ -87,7 +86,7 @@ def _collected(path: Path, content: dict[str, Any], places: Places) -> Collectio
         item = _item(gathered, names[number], pictures[number], file, scored, categories)
         if item is not None:
             gathered.items.append(item)
-    _note_crowds(gathered)
+    _note_crowds(gathered, pictures)
     return gathered.collection(path, "coco")
 
 
@@ -109,11 +108,24 @@ def _files_of(
     return found
 
 
-def _note_crowds(gathered: Gathered) -> None:
-    crowds = sum(int(item.columns.get(_CROWDS, 0)) for item in gathered.items)
+def _note_crowds(gathered: Gathered, pictures: Mapping[Any, Picture]) -> None:
+    crowds = sum(_is_crowd(each) for picture in pictures.values() for each in picture.annotations)
     if crowds:
         what = "annotation is a crowd" if crowds == 1 else "annotations are crowds"
         gathered.notes.append(f"{crowds} {what} (iscrowd): several cells under one mask, left out")
+
+
+def _is_crowd(annotation: Mapping[str, Any]) -> bool:
+    return annotation.get("iscrowd") not in (None, 0, False, "0", "")
+
+
+def is_results(path: Path) -> bool:
+    """Whether a file is a list of results, which names images by the numbers of another COCO file."""
+    try:
+        with path.open("rb") as file:
+            return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+    except OSError:
+        return False
 
 
 def looks_like(path: Path) -> bool:
@@ -193,7 +205,7 @@ def _item(
     shape = _shape(gathered, name, picture, file)
     if shape is None or not gathered.can_be_held(shape, name):
         return None
-    own = [each for each in picture.annotations if not each.get("iscrowd")]
+    own = [each for each in picture.annotations if not _is_crowd(each)]
     objects, scores, kinds = [], [], set()
     for annotation in own:
         called = f"{_called(annotation['_place'], annotation)} of {name}"
@@ -212,7 +224,7 @@ def _item(
     if kinds:
         columns.setdefault("category", ", ".join(sorted(kinds)))
     if len(own) < len(picture.annotations):
-        columns[_CROWDS] = str(len(picture.annotations) - len(own))
+        columns["crowds"] = str(len(picture.annotations) - len(own))
     instances = _joined(objects, shape)
     return Item(name, file, partial(held, instances), columns, tuple(scores) if scored else None)
 

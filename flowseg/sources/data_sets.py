@@ -8,7 +8,10 @@ from flowseg.errors import InputError, OptionError
 from flowseg.rle import Order
 from flowseg.sources import _run, coco_json, kaggle_table, label_pairs, mask_folders, seg_npy
 from flowseg.sources._gather import folders_in, told
+from flowseg.sources._side_table import side_table
 from flowseg.sources.collection import Collection
+
+__all__ = ["KINDS", "open_collection", "side_table"]
 
 _TABLES = {".csv": "kaggle", ".json": "coco"}
 _MOST_BELOW = 100

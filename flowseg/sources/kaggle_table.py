@@ -149,11 +149,14 @@ def _read(path: Path, columns: Layout, gathered: Gathered) -> dict[str, _Rows]:
     """Gather the rows of each image; note those that cannot be read."""
     found: dict[str, _Rows] = {}
     refused: set[str] = set()
+    spoiled: set[str] = set()  # images of which a row cannot be read
     differing: dict[str, set[str]] = {}
-    for line, fields in _csv.rows(path):
+    for line, fields, rough in _csv.rows(path):
         problem = _problem_of_row(columns, fields)
         if problem or fields is None:
             gathered.problems.append(f"line {line}: {problem}")
+            if columns.id < len(rough) and not unsafe(rough[columns.id]):
+                spoiled.add(rough[columns.id])
             continue
         name = fields[columns.id].strip()
         wrong = unsafe(name)
@@ -168,6 +171,7 @@ def _read(path: Path, columns: Layout, gathered: Gathered) -> dict[str, _Rows]:
             rows.sound = False
             gathered.problems.append(f"line {line} ({name}): {problem}")
     for name, rows in found.items():
+        rows.sound = rows.sound and name not in spoiled
         for column in differing[name]:  # it tells of instances, not of the image
             rows.columns.pop(column, None)
     return found
@@ -178,6 +182,9 @@ def _problem_of_row(columns: Layout, fields: list[str] | None) -> str | None:
         return "a quote does not close on the line, or within a field"
     if len(fields) != len(columns.names):
         return f"it has {len(fields)} fields; wanted {len(columns.names)}, as many as columns"
+    others = "".join(field for place, field in enumerate(fields) if place != columns.id and not field.isascii())
+    if any("\udc80" <= letter <= "\udcff" for letter in others):
+        return "it holds bytes that are not UTF-8: save the table as UTF-8"
     return None
 
 

@@ -2,8 +2,10 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from flowseg.errors import InputError
 from flowseg.instances import Instances
@@ -11,6 +13,9 @@ from flowseg.sources import image_files
 from flowseg.sources._gather import Gathered, files_in, folders_in, told, told_shape
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.label_pairs import bare_name
+
+_LOSSY = (".jpg", ".jpeg")
+_LEAST_GREY = 128  # of a mask with soft borders; label images of so many cells are not taken for one
 
 
 def recognised(path: Path) -> str:
@@ -97,11 +102,27 @@ def load(masks: Path, shape: tuple[int, int]) -> Instances:
     """Read the masks of one image; what is not 0 is the instance, and a file without any such pixel is left out."""
     found = []
     for path in files_in(masks):
+        if path.suffix.lower() in _LOSSY:
+            raise InputError(f"{path} is a JPEG, which blurs the border of a mask; save masks as PNG or TIFF")
         pixels = image_files.read(path).pixels
         if pixels.shape[1:] != shape:
             size = told_shape((pixels.shape[1], pixels.shape[2]))
             raise InputError(f"{path} has {size} pixels, the image {told_shape(shape)}; wanted the same")
         mask = pixels[0] != 0 if len(pixels) == 1 else (pixels != 0).any(axis=0)
         if np.any(mask):
+            _require_one(path, pixels)
             found.append(mask)
     return Instances.from_masks(found, shape)
+
+
+def _require_one(path: Path, pixels: npt.NDArray[Any]) -> None:
+    """Refuse a label image, which holds the numbers 1 to n, where a file has one instance."""
+    most = pixels.max()
+    if pixels.dtype.kind not in "iu" or not 1 < most < _LEAST_GREY:
+        return
+    count = int((np.bincount(pixels.ravel(), minlength=2)[1:] > 0).sum())
+    if count == most:
+        raise InputError(
+            f"{path} holds the numbers 1 to {most}, as label images do; wanted a file an instance (label images are "
+            "read with --format pairs)"
+        )

@@ -9,6 +9,7 @@ from flowseg import pickles
 from flowseg.errors import InputError
 from flowseg.instances import Instances
 from flowseg.sources._gather import Gathered, files_in, image_index, told
+from flowseg.sources._search import is_output
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.label_pairs import bare_name
 
@@ -42,7 +43,20 @@ def read(root: Path, *, images: Path | None = None) -> Collection:
             gathered.problems.append(f"{path.name} has no image: looked for {_name(path)} in {folder}")
         else:
             gathered.items.append(Item(_name(path), found[0] if found else None, partial(load, path)))
+    if not root.is_file():
+        _note_others(gathered, folder, {_name(path) for path in files})
     return gathered.collection(root, "cellpose")
+
+
+def _note_others(gathered: Gathered, folder: Path, named: set[str]) -> None:
+    """Say which images have no file of masks."""
+    others = [
+        path.name
+        for path in files_in(folder)
+        if not {path.stem, path.name} & named and not bare_name(path) and not is_output(path)
+    ]
+    if others and gathered.items and any(item.path is not None for item in gathered.items):
+        gathered.notes.append(f"{len(others)} images in {folder} have no *{ENDING} and are left out: {told(others)}")
 
 
 def load(path: Path) -> Instances:

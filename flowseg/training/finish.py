@@ -106,7 +106,7 @@ def card(
         "",
         f"A residual style U-Net that finds cells by flow fields, trained with flowseg {config.flowseg_version}.",
         "",
-        f"- Use: `flowseg segment IMAGES -o OUT --model {config.name}.safetensors`",
+        "- Use: `flowseg segment IMAGES -o OUT --model model.safetensors`",
         f"- Input: {', '.join(config.channel_names) or f'{shape.channels} channels'}; "
         f"percentiles {config.normalisation[0]:g} and {config.normalisation[1]:g} become 0 and 1",
         f"- Diameter: {config.diameter_mean:g} pixels at the network; {_diameter(config.diameter_labels)} in the data",

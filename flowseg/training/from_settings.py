@@ -1,6 +1,5 @@
 """The settings of a command line become options, and a data set its parts."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from flowseg.augment import AugmentOptions
 from flowseg.dataset import CropOptions
 from flowseg.errors import InputError, OptionError
 from flowseg.sources.collection import Collection, Item
-from flowseg.sources.data_sets import open_collection
+from flowseg.sources.data_sets import open_collection, side_table
 from flowseg.training.options import TrainOptions
 from flowseg.training.split import Split, fold, held_out
 from flowseg.training.waiting import UNWATCHED, Watch
@@ -120,17 +119,15 @@ def _sound(data: Collection, settings: Mapping[str, Any], watch: Watch) -> Colle
 
 def with_columns(data: Collection, path: Path) -> Collection:
     """Add what a table says about the items; its first column, or ``id``, ``image`` or ``name``, is their name."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    if not rows:
-        raise InputError(f"{path} has no rows")
-    key = next((name for name in ("id", "image", "name") if name in rows[0]), next(iter(rows[0])))
-    by_name = {Path(row[key] or "").stem: {name: value or "" for name, value in row.items() if name} for row in rows}
-    missing = [item.name for item in data if item.name not in by_name]
+    by_name = side_table(path)
+    named = {item.name: next((key for key in (item.name, *_file_names(item)) if key in by_name), None) for item in data}
+    missing = [name for name, key in named.items() if key is None]
     if missing:
         raise InputError(f"{path} says nothing about {len(missing)} images, such as {missing[0]}")
+    wider = [replace(item, columns={**item.columns, **by_name[named[item.name] or ""]}) for item in data]
+    return replace(data, items=tuple(wider))
 
-    def wider(item: Item) -> Item:
-        return replace(item, columns={**item.columns, **by_name[item.name]})
 
-    return replace(data, items=tuple(wider(item) for item in data))
+def _file_names(item: Item) -> list[str]:
+    """Return what a table may call an item beside its name."""
+    return [item.path.name] if item.path is not None else []

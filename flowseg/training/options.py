@@ -80,6 +80,8 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         checks.plain(self)
+        for item in fields(self):
+            self._check_kind(item.name, item.type.__name__ if isinstance(item.type, type) else str(item.type))
         for name in ("epochs", "batch_size", "reports", "validation_images"):
             self._wanted(name, getattr(self, name) >= 1, "at least 1")
         self._wanted("crops", self.crops is None or self.crops >= 1, "at least 1")
@@ -92,6 +94,18 @@ class TrainOptions:
             self._wanted(name, getattr(self, name) >= 0, "0 or more")
         self._wanted("freeze", self.freeze in FREEZE, f"one of {', '.join(FREEZE)}")
         self._wanted("precision", self.precision in ("auto", "fp32", "bf16"), "one of auto, fp32, bf16")
+
+    def _check_kind(self, name: str, kind: str) -> None:
+        """Refuse text for numbers, and parts of what is counted."""
+        value = getattr(self, name)
+        if value is None and kind.endswith("| None"):
+            return
+        if kind.startswith("int"):
+            self._wanted(name, isinstance(value, int) and not isinstance(value, bool), "a whole number")
+        elif kind.startswith("float"):
+            self._wanted(name, isinstance(value, int | float) and not isinstance(value, bool), "a number")
+        elif kind.startswith("bool"):
+            checks.flag(name, value)
 
     def _wanted(self, name: str, right: bool, what: str) -> None:
         if not right:

@@ -107,6 +107,8 @@ def _look(item: Item, config: ModelConfig, axes: str | None, choice: ChannelChoi
     try:
         image, truth = item.sample(axes)
         channels.for_network(image, choice, config.channel_names, config.architecture.channels)
+        if not np.isfinite(image.pixels).any():
+            raise InputError("none of its pixels is a number: all are NaN or infinite")
     except (FlowsegError, OSError, MemoryError) as error:
         text = str(error) or type(error).__name__
         return _Looked(text if item.name in text else f"{item.name}: {text}", None, False)

@@ -254,10 +254,10 @@ def _with_data(
 ) -> ModelConfig:
     """Return the config with what is known of the data."""
     config = config if asked.diameter is None else replace(config, diameter_mean=asked.diameter)
+    if diameter is None:
+        raise InputError("none of the images to train on has an instance")
     if options.crop.rescale == "none":
         diameter = config.diameter_mean
-    elif diameter is None:
-        raise InputError("none of the images to train on has an instance")
     data = asked.described or f"{len(split.train)} images"
     return replace(
         config, name=name, diameter_labels=diameter, training_data=data, licence=asked.licence or config.licence

@@ -2,6 +2,8 @@
 
 import importlib.util
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -159,3 +161,32 @@ def test_what_is_not_there_is_refused() -> None:
             engines.start(ARCHITECTURES[0], some_network(ARCHITECTURES[0]).state_dict(), "cuda")
     with pytest.raises(FlowsegError, match="gpu7"):
         engines.start(ARCHITECTURES[0], some_network(ARCHITECTURES[0]).state_dict(), "gpu7")
+
+
+@pytest.mark.skipif("openvino" not in NAMES, reason="needs the extra cpu")
+def test_openvino_reports_nothing_to_its_makers() -> None:
+    script = (
+        "import sys\nfrom flowseg.engines import openvino_engine\nopenvino_engine.has_fast_bfloat16()\n"
+        "assert 'openvino' in sys.modules and 'openvino_telemetry' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.skipif("openvino" not in NAMES, reason="needs the extra cpu")
+def test_two_threads_may_be_the_first_to_run_openvino() -> None:
+    script = """
+import sys, threading
+import numpy as np
+from flowseg.checkpoint._shapes import shapes
+from flowseg.engines.openvino_engine import OpenVinoEngine
+from flowseg.options import Architecture
+sys.setswitchinterval(1e-6)
+shape = Architecture(widths=(4, 6), channels=1)
+weights = {name: np.full(size, 0.1, np.float32) for name, size in shapes(shape).items()}
+def work():
+    OpenVinoEngine(shape, weights).run(np.zeros((1, 1, 16, 16), np.float32))
+threads = [threading.Thread(target=work) for _ in range(4)]
+for each in threads: each.start()
+for each in threads: each.join()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)

@@ -90,9 +90,24 @@ def test_names_stay_apart(tmp_path: Path) -> None:
     ]
     data = open_collection(write(tmp_path, [], images=images, with_files=False))
     data.require_sound()
-    assert [item.name for item in data] == ["b.v2.png", "x__a.png", "y__a.png"]
+    assert [item.name for item in data] == ["b.v2", "x__a.png", "y__a.png"]
     assert [item.path for item in data] == [None] * 3
     assert data[0].instances().shape == SHAPE
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["A.png", "a.png", "b.png"], ["A.png__0", "a.png__1", "b"]),
+        (["a.png", "a.tif", "b.png"], ["a.png", "a.tif", "b"]),
+        (["x/a.png", "x/a.png", "x__a.png"], ["x__a.png__0", "x__a.png__1", "x__a"]),
+        (["x/a.png", "y/a.png", "x__a.png.png"], ["x__a.png__0", "y__a.png", "x__a.png"]),
+    ],
+)
+def test_only_names_that_clash_are_longer(tmp_path: Path, files: list[str], names: list[str]) -> None:
+    images = [{"id": number, "file_name": name, "height": 20, "width": 30} for number, name in enumerate(files)]
+    data = open_collection(write(tmp_path, [], images=images, with_files=False))
+    assert sorted(item.name for item in data) == sorted(names)
 
 
 def test_detections_have_scores_in_order(tmp_path: Path) -> None:

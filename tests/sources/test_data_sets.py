@@ -247,6 +247,14 @@ def test_bad_rows_are_listed_with_their_lines(tmp_path: Path) -> None:
     assert len(data[0].instances()) == 0
 
 
+@pytest.mark.parametrize("row", ["a,7 1,5", 'a,"7 1,5,5', '"a,7 1,5,5'])
+def test_an_image_of_which_a_row_cannot_be_read_is_left_out_whole(tmp_path: Path, row: str) -> None:
+    (tmp_path / "t.csv").write_text(f"id,annotation,width,height\na,1 2,5,5\n{row}\nb,1 2,5,5\n")
+    data = open_collection(tmp_path / "t.csv")
+    assert len(data.problems) == 1
+    assert [item.name for item in data] == ["b"]
+
+
 def test_a_wrong_code_names_its_line(tmp_path: Path) -> None:
     write_table(tmp_path / "t.csv", ["id", "annotation", "width", "height"], [["a", "1 2", 5, 5], ["a", "24 9", 5, 5]])
     with pytest.raises(InputError, match=r"line 3 \(a\): run 1 \(24 9\) goes past the end"):
@@ -601,3 +609,30 @@ def test_images_beyond_memory_are_told(tmp_path: Path) -> None:
     for name in ("t.csv", "t.json"):
         (problem,) = open_collection(tmp_path / name).problems
         assert problem.startswith("q is said to have 70000000 x 999999999 pixels: 279999999.72 GB of labels; at most ")
+
+
+def test_a_label_image_is_not_one_instance(tmp_path: Path) -> None:
+    picture(tmp_path / "a/images/a.png")
+    (tmp_path / "a/masks").mkdir()
+    labels = np.zeros((20, 30), np.uint8)
+    labels[2:5, 2:5], labels[8:12, 8:12] = 1, 2
+    Image.fromarray(labels).save(tmp_path / "a/masks/x.png")
+    Image.fromarray((labels > 0).astype(np.uint8)).save(tmp_path / "a/masks/y.png")
+    Image.fromarray(labels * 90).save(tmp_path / "a/masks/z.png")
+    data = open_collection(tmp_path, "folders")
+    with pytest.raises(
+        InputError, match=r"x\.png holds the numbers 1 to 2, as label images do; wanted a file an instance"
+    ):
+        data[0].instances()
+    (tmp_path / "a/masks/x.png").unlink()
+    assert len(data[0].instances()) == 2
+    Image.fromarray(labels).save(tmp_path / "a/masks/x.jpg")
+    with pytest.raises(InputError, match="is a JPEG"):
+        data[0].instances()
+
+
+def test_values_that_are_not_utf_8_are_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"id,annotation,width,height,where\na,1 5,24,20,z\xfcrich\n")
+    assert open_collection(tmp_path / "t.csv").problems == (
+        "line 2: it holds bytes that are not UTF-8: save the table as UTF-8",
+    )

@@ -132,3 +132,12 @@ def test_damage_is_told(tmp_path: Path) -> None:
         path.write_bytes(whole[:size])
         with pytest.raises(InputError, match="x_seg"):
             open_collection(path)[0].instances()
+
+
+def test_images_without_masks_are_noted(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / f"{name}.png")
+    write(tmp_path / "a_seg.npy", content())
+    data = open_collection(tmp_path)
+    assert data.notes == (f"2 images in {tmp_path} have no *_seg.npy and are left out: b.png, c.png",)
+    assert open_collection(tmp_path / "a_seg.npy").notes == ()

@@ -210,13 +210,18 @@ def test_all_problems_are_told_before_training(tmp_path: Path) -> None:
         (["--augment", "flip=maybe"], "'maybe' is not a value of flip"),
         (["--widths", "4;6"], "wanted whole numbers"),
         (["--fold", "1"], "--fold was given without --folds"),
+        (["--folds", "3", "--fold", "all"], "several processes train one fold at a time"),
         (["--inputs", "blue"], "inputs is 'blue'; wanted one of grey, two, rgb"),
         (["--target", "edges"], "target is 'edges'"),
         (["--stratify", "day"], "no column 'day'"),
         (["--pretrained", "cyto9"], "cyto9"),
     ],
 )
-def test_wrong_words_are_refused_plainly(tmp_path: Path, words: list[str], message: str) -> None:
+def test_wrong_words_are_refused_plainly(
+    tmp_path: Path, words: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "all" in words:
+        monkeypatch.setenv("WORLD_SIZE", "2")
     result = run(pairs(tmp_path / "cells", 3), "-o", tmp_path / "run", *SMALL, *words)
     assert result.exit_code != 0
     assert message in result.output

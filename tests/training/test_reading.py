@@ -113,3 +113,10 @@ def test_colours_are_wanted_or_not_as_the_network_says(tmp_path: Path) -> None:
     asked = Asked(new=NewModel("rgb", (4, 6)), diameter=16.0)
     assert not read(Split(data, []), asked.new.config(), silent).problems
     assert not read(Split(data, []), CONFIG, silent).problems
+
+
+def test_an_image_without_a_number_is_a_problem(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 3)
+    tifffile.imwrite(data[1].path, np.full((64, 64), np.nan, np.float32))  # type: ignore[arg-type]
+    found = read(Split(data, []), CONFIG, silent)
+    assert (found.train, found.problems) == ((0, 2), ("001: none of its pixels is a number: all are NaN or infinite",))

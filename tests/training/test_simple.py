@@ -120,3 +120,12 @@ def test_problems_are_left_out_where_asked(tmp_path: Path, capsys: pytest.Captur
     assert said.count("left out: ") == 2
     assert "fraction" in said
     assert len(done.history) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("crops", 8.0), ("crops", "8"), ("batch_size", True), ("lr", "fast"), ("compile", "no")]
+)
+def test_values_of_another_kind_are_refused(tmp_path: Path, name: str, value: object) -> None:
+    with pytest.raises(OptionError, match=f"{name} is .*; wanted"):
+        flowseg.train(pairs(2), tmp_path / "run", **{**TINY, name: value})
+    assert not (tmp_path / "run").exists()

@@ -4,6 +4,7 @@ import csv
 import json
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from flowseg.channels import ChannelChoice
 from flowseg.dataset import CropOptions
 from flowseg.dynamics import find_masks
 from flowseg.errors import InputError, ModelError, OptionError, TrainingError
+from flowseg.instances import Instances
 from flowseg.options import MaskOptions
 from flowseg.segment import load_model
 from flowseg.sources.collection import Item
@@ -232,6 +234,15 @@ def test_what_cannot_be_trained_is_told_before_it_starts(tmp_path: Path) -> None
     (tmp_path / "b/state.pt").write_bytes(b"torn")
     with pytest.raises(InputError, match=r"cannot be gone on from: it is damaged.*--pretrained"):
         run(data, tmp_path / "b", replace(OPTIONS, crops=4, reports=1), TINY, resume=True)
+
+
+@pytest.mark.parametrize("rescale", ["image", "none"])
+def test_data_without_an_instance_are_refused(tmp_path: Path, rescale: str) -> None:
+    empty = partial(Instances.from_labels, np.zeros((64, 64), np.int32))
+    data = [replace(item, load=empty) for item in items(tmp_path / "data", 3)]
+    options = replace(OPTIONS, crop=CropOptions(size=32, rescale=rescale))
+    with pytest.raises(InputError, match="none of the images to train on has an instance"):
+        run(data, tmp_path / "run", options, TINY)
 
 
 @pytest.mark.parametrize(
