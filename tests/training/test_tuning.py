@@ -53,7 +53,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch, sizes: dict[str, float]) -> dict[str
     monkeypatch.setattr(tuning.validation, "model_of", lambda *_: Pretended())
     options = SimpleNamespace(crop=SimpleNamespace(balance=""), validation_images=64, device="cpu")
     both = items(16, sizes)
-    task = SimpleNamespace(split=split.Split(both[:8], both[8:]), options=options, axes=None, choice=None)
+    task = SimpleNamespace(split=split.Split(both[:8], both[8:]), options=options, axes=None, choice=None, by="")
     kept = SimpleNamespace(network=lambda: None, config=ModelConfig())
     return tuning.choose_diameters(task, kept)  # type: ignore[arg-type]
 
