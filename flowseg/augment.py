@@ -70,12 +70,9 @@ class AugmentOptions:
         for name in ("rotate", "flip"):
             checks.flag(name, getattr(self, name))
         for name, most in (("scale", 9), ("elastic", 100), ("contrast", 9), ("brightness", 9), ("colour", 9)):
-            self._check(name, most)
+            checks.number(name, getattr(self, name), 0, most)
         for name, most in (("gamma", 9), ("noise", 9), ("blur", 20), ("drop", 1), ("invert", 1)):
-            self._check(name, most)
-
-    def _check(self, name: str, most: float) -> None:
-        checks.number(name, getattr(self, name), 0, most)
+            checks.number(name, getattr(self, name), 0, most)
 
 
 NOTHING = AugmentOptions(False, False, *[0] * 10)

@@ -47,13 +47,13 @@ def warm_kernels() -> Finding:
     """Compile every kernel, by using each once, so that later processes load it from disk."""
     import numpy as np
 
-    from flowseg import boundaries, flows, labels, metrics, overlaps, rle, segment
+    from flowseg import boundaries, dynamics, flows, labels, metrics, overlaps, rle, segment
     from flowseg.instances import Instances
 
     started = time.perf_counter()
     image = np.kron([[0, 1], [2, 0]], np.ones((12, 12), int))
     image[0, 0] = 1  # a stray piece, so that this path is compiled too
-    flows.masks_to_flows(image)
+    dynamics.flows_to_masks(flows.masks_to_flows(image), np.where(image > 0, 5.0, -5.0))
     image[3, 15] = 0
     labels.clean(image)
     labels.outlines(labels.largest_piece(image))

@@ -177,9 +177,10 @@ def _tell_apart(entries: Sequence[Entry]) -> None:
     """Let image files of several folders that are called alike be named with their folders."""
     paths = {entry.name: entry.item.path.absolute() for entry in entries if entry.item.path is not None}
     count = Counter(path.name.casefold() for path in paths.values())
-    for entry in entries:
-        if entry.name in paths and count[paths[entry.name].name.casefold()] > 1:
-            entry.base = Path(os.path.commonpath([path.parent for path in paths.values()]))
+    alike = [entry for entry in entries if entry.name in paths and count[paths[entry.name].name.casefold()] > 1]
+    base = Path(os.path.commonpath([path.parent for path in paths.values()])) if alike else None
+    for entry in alike:
+        entry.base = base
 
 
 def _endings(to: str) -> list[str]:
@@ -228,7 +229,7 @@ def _check_apart(collection: Collection, entries: Sequence[Entry], conversion: C
         return
     out = conversion.out.resolve()
     there = [name for entry in entries if (conversion.out / (name := _made(entry, conversion))).exists()]
-    if there and (out == root or out.parent == root or root in out.parents):
+    if there and root in (out, *out.parents):
         raise InputError(f"{conversion.out / there[0]} may be what is read: choose another folder to write into")
 
 

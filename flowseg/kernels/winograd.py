@@ -17,6 +17,9 @@ import numpy.typing as npt
 from flowseg.kernels._jit import kernel
 
 Array = npt.NDArray[np.float32]
+Real = np.float32
+Four = tuple[Real, Real, Real, Real]
+Six = tuple[Real, Real, Real, Real, Real, Real]
 
 TILE = 4  # pixels of a side of the result
 _SIDE = TILE + 2
@@ -113,60 +116,61 @@ def _gather(
 
 
 @kernel
-def _transform_down(patch: Array, half: Array, length: int) -> None:
+def _six(a: Real, b: Real, c: Real, d: Real, e: Real, f: Real) -> Six:
+    """Transform six pixels of a line."""
     two, four, five = np.float32(2), np.float32(4), np.float32(5)
+    even, odd = e - four * c, d - four * b
+    outer, inner = e - c, two * (d - b)
+    return four * a - five * c + e, even + odd, even - odd, outer + inner, outer - inner, four * b - five * d + f
+
+
+@kernel
+def _four(a: Real, b: Real, c: Real, d: Real, e: Real, f: Real) -> Four:
+    """Transform six products of a line back to four pixels."""
+    two, four, eight = np.float32(2), np.float32(4), np.float32(8)
+    near, far = b + c, d + e
+    near_slope, far_slope = b - c, d - e
+    return a + near + far, near_slope + two * far_slope, near + four * far, near_slope + eight * far_slope + f
+
+
+@kernel
+def _transform_down(patch: Array, half: Array, length: int) -> None:
     for at in range(length):
-        a, b, c, d, e, f = patch[0, at], patch[1, at], patch[2, at], patch[3, at], patch[4, at], patch[5, at]
-        half[0, at] = four * a - five * c + e
-        half[1, at] = (e - four * c) + (d - four * b)
-        half[2, at] = (e - four * c) - (d - four * b)
-        half[3, at] = (e - c) + two * (d - b)
-        half[4, at] = (e - c) - two * (d - b)
-        half[5, at] = four * b - five * d + f
+        half[0, at], half[1, at], half[2, at], half[3, at], half[4, at], half[5, at] = _six(
+            patch[0, at], patch[1, at], patch[2, at], patch[3, at], patch[4, at], patch[5, at]
+        )
 
 
 @kernel
 def _transform_along(half: Array, given: Array, length: int, column: int, next_tile: int) -> None:
-    two, four, five = np.float32(2), np.float32(4), np.float32(5)
     for line in range(_SIDE):
         first, second = half[line, :column], half[line, column : 2 * column]
         third, fourth = half[line, 2 * column : 3 * column], half[line, 3 * column : 4 * column]
         to = given[_SIDE * line : _SIDE * (line + 1)]
         for at in range(length):
-            a, b, c, d = first[at], second[at], third[at], fourth[at]
-            e, f = first[at + next_tile], second[at + next_tile]
-            to[0, at] = four * a - five * c + e
-            to[1, at] = (e - four * c) + (d - four * b)
-            to[2, at] = (e - four * c) - (d - four * b)
-            to[3, at] = (e - c) + two * (d - b)
-            to[4, at] = (e - c) - two * (d - b)
-            to[5, at] = four * b - five * d + f
+            to[0, at], to[1, at], to[2, at], to[3, at], to[4, at], to[5, at] = _six(
+                first[at], second[at], third[at], fourth[at], first[at + next_tile], second[at + next_tile]
+            )
 
 
 @kernel
 def _fold_down(made: Array, folded: Array, length: int) -> None:
-    two, four, eight = np.float32(2), np.float32(4), np.float32(8)
     for column in range(_SIDE):
         to = folded[:, column * length : (column + 1) * length]
+        own = made[column::_SIDE]
         for at in range(length):
-            a, b, c = made[column, at], made[_SIDE + column, at], made[2 * _SIDE + column, at]
-            d, e, f = made[3 * _SIDE + column, at], made[4 * _SIDE + column, at], made[5 * _SIDE + column, at]
-            to[0, at] = a + (b + c) + (d + e)
-            to[1, at] = (b - c) + two * (d - e)
-            to[2, at] = (b + c) + four * (d + e)
-            to[3, at] = (b - c) + eight * (d - e) + f
+            to[0, at], to[1, at], to[2, at], to[3, at] = _four(
+                own[0, at], own[1, at], own[2, at], own[3, at], own[4, at], own[5, at]
+            )
 
 
 @kernel
 def _fold_along(folded: Array, line: Array, length: int) -> None:
-    two, four, eight = np.float32(2), np.float32(4), np.float32(8)
     for at in range(length):
-        a, b, c = folded[at], folded[at + length], folded[at + 2 * length]
-        d, e, f = folded[at + 3 * length], folded[at + 4 * length], folded[at + 5 * length]
-        line[0, at] = a + (b + c) + (d + e)
-        line[1, at] = (b - c) + two * (d - e)
-        line[2, at] = (b + c) + four * (d + e)
-        line[3, at] = (b - c) + eight * (d - e) + f
+        line[0, at], line[1, at], line[2, at], line[3, at] = _four(
+            folded[at], folded[at + length], folded[at + 2 * length],
+            folded[at + 3 * length], folded[at + 4 * length], folded[at + 5 * length],
+        )  # fmt: skip
 
 
 @kernel

@@ -26,9 +26,19 @@ class Row(NamedTuple):
 
 def header(path: Path) -> list[str]:
     """Return the names of the columns, without spaces around them and in lower case."""
+    return [name.casefold() for name in names(path)]
+
+
+def names(path: Path) -> list[str]:
+    """Return the names of the columns as they are written, without spaces around them."""
     for row in _rows(path):
-        return [name.strip().casefold() for name in row.fields or []]
+        return [name.strip() for name in row.fields or []]
     return []
+
+
+def is_utf_8(text: str) -> bool:
+    """Whether a text of a file was UTF-8: other bytes come as surrogates."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def rows(path: Path) -> Iterator[Row]:

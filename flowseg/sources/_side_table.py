@@ -42,11 +42,11 @@ def side_table(path: Path) -> dict[str, dict[str, str]]:
     InputError
         It has no rows, rows that cannot be read, or several that say different things about one image.
     """
-    names = _csv.header(path)
-    key = next((names.index(name) for name in _KEYS if name in names), 0)
+    names, small = _csv.names(path), _csv.header(path)
+    key = next((small.index(name) for name in _KEYS if name in small), 0)
     found: dict[str, dict[str, str]] = {}
     for line, fields, _ in _csv.rows(path):
-        if fields is None or len(fields) != len(names) or any("\udc80" <= each <= "\udcff" for each in "".join(fields)):
+        if fields is None or len(fields) != len(names) or not all(map(_csv.is_utf_8, fields)):
             raise InputError(f"{path}, line {line}: wanted {len(names)} fields, as many as columns, in UTF-8")
         values = {name: field.strip() for name, field in zip(names, fields, strict=True) if name}
         image = fields[key].strip()

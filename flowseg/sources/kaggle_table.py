@@ -182,8 +182,7 @@ def _problem_of_row(columns: Layout, fields: list[str] | None) -> str | None:
         return "a quote does not close on the line, or within a field"
     if len(fields) != len(columns.names):
         return f"it has {len(fields)} fields; wanted {len(columns.names)}, as many as columns"
-    others = "".join(field for place, field in enumerate(fields) if place != columns.id and not field.isascii())
-    if any("\udc80" <= letter <= "\udcff" for letter in others):
+    if not all(_csv.is_utf_8(field) for place, field in enumerate(fields) if place != columns.id):
         return "it holds bytes that are not UTF-8: save the table as UTF-8"
     return None
 

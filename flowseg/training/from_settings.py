@@ -119,15 +119,16 @@ def _sound(data: Collection, settings: Mapping[str, Any], watch: Watch) -> Colle
 
 def with_columns(data: Collection, path: Path) -> Collection:
     """Add what a table says about the items; its first column, or ``id``, ``image`` or ``name``, is their name."""
-    by_name = side_table(path)
-    named = {item.name: next((key for key in (item.name, *_file_names(item)) if key in by_name), None) for item in data}
-    missing = [name for name, key in named.items() if key is None]
+    said = side_table(path)
+    by_stem = {Path(name).stem: values for name, values in said.items()}
+
+    def values_of(item: Item) -> dict[str, str] | None:
+        named = (item.name, item.path.name if item.path is not None else "")
+        return next((said[name] for name in named if name in said), by_stem.get(item.name))
+
+    found = {item.name: values_of(item) for item in data}
+    missing = [name for name, values in found.items() if values is None]
     if missing:
         raise InputError(f"{path} says nothing about {len(missing)} images, such as {missing[0]}")
-    wider = [replace(item, columns={**item.columns, **by_name[named[item.name] or ""]}) for item in data]
+    wider = [replace(item, columns={**item.columns, **(found[item.name] or {})}) for item in data]
     return replace(data, items=tuple(wider))
-
-
-def _file_names(item: Item) -> list[str]:
-    """Return what a table may call an item beside its name."""
-    return [item.path.name] if item.path is not None else []

@@ -155,6 +155,13 @@ def test_what_is_stratified_by_has_scores_of_each_group(tmp_path: Path) -> None:
     assert [row["group"] for row in scores] == ["all", "a", "b"]
 
 
+def test_a_table_keeps_its_words_and_may_name_files_with_folders(tmp_path: Path) -> None:
+    data = open_collection(pairs(tmp_path / "cells", 2))
+    table = tmp_path / "kinds.csv"
+    table.write_text("Image;Tissue\nold/place/c0.tif;Liver\nc1.tif;Skin\n")
+    assert [item.columns["Tissue"] for item in from_settings.with_columns(data, table)] == ["Liver", "Skin"]
+
+
 def test_problems_are_left_out_where_asked(tmp_path: Path) -> None:
     data = pairs(tmp_path / "cells", 5)
     (data / "c0.tif").unlink()
