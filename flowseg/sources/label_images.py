@@ -38,8 +38,13 @@ def load(path: Path) -> Instances:
     return Instances.from_labels(read(path))
 
 
+def is_jpeg(path: Path) -> bool:
+    """Whether a file is a JPEG, which changes pixels; masks cannot be kept as one."""
+    return _starts_with(path, b"\xff\xd8\xff")
+
+
 def _one_plane(path: Path) -> npt.NDArray[Any]:
-    if _starts_with(path, b"\xff\xd8\xff"):
+    if is_jpeg(path):
         raise InputError(f"{path} is a JPEG, which changes the numbers of labels; save label images as TIFF or PNG")
     numbers = _pictures.palette_numbers(path) if _starts_with(path, b"\x89PNG") else None
     if numbers is not None:

@@ -9,12 +9,11 @@ import numpy.typing as npt
 
 from flowseg.errors import InputError
 from flowseg.instances import Instances
-from flowseg.sources import image_files
+from flowseg.sources import image_files, label_images
 from flowseg.sources._gather import Gathered, files_in, folders_in, told, told_shape
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.label_pairs import bare_name
 
-_LOSSY = (".jpg", ".jpeg")
 _LEAST_GREY = 128  # of a mask with soft borders; label images of so many cells are not taken for one
 
 
@@ -102,7 +101,7 @@ def load(masks: Path, shape: tuple[int, int]) -> Instances:
     """Read the masks of one image; what is not 0 is the instance, and a file without any such pixel is left out."""
     found = []
     for path in files_in(masks):
-        if path.suffix.lower() in _LOSSY:
+        if label_images.is_jpeg(path):
             raise InputError(f"{path} is a JPEG, which blurs the border of a mask; save masks as PNG or TIFF")
         pixels = image_files.read(path).pixels
         if pixels.shape[1:] != shape:
