@@ -1,5 +1,6 @@
 """Run a network on the processor through OpenVINO: the graph is built straight from the weights, without torch."""
 
+import os
 import sys
 import threading
 from collections.abc import Mapping
@@ -19,13 +20,13 @@ Node = Any  # openvino's nodes are untyped
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
-
 _loading = threading.Lock()
+_cores: dict[int, Any] = {}  # the one of each process: a forked one cannot use its parent's
 
 
 def has_fast_bfloat16() -> bool:
     """Tell whether this processor computes in bfloat16 faster than in float32."""
-    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _openvino() -> Any:
@@ -46,6 +47,19 @@ def _openvino() -> Any:
     return openvino
 
 
+def _core() -> Any:
+    """Return OpenVINO's runtime, which stays until the process ends.
+
+    It gives the thread that first uses it a stack for signals, and takes it away when it is given up, from whichever
+    thread: the first one would die of the next signal, Ctrl-C say.
+    """
+    openvino = _openvino()
+    with _loading:
+        if os.getpid() not in _cores:
+            _cores[os.getpid()] = openvino.Core()
+        return _cores[os.getpid()]
+
+
 class OpenVinoEngine:
     """See `flowseg.engines.Engine`.
 
@@ -59,7 +73,7 @@ class OpenVinoEngine:
     def __init__(self, architecture: Architecture, weights: Weights, precision: str = "fp32") -> None:
         self.precision = precision
         self._architecture, self._weights = architecture, weights
-        self._core = _openvino().Core()
+        self._core = _core()
         self._graph = _Graph(architecture, weights)
         self._compiled: dict[str, Any] = {}
         self._lock = threading.Lock()

@@ -190,3 +190,27 @@ for each in threads: each.start()
 for each in threads: each.join()
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+@pytest.mark.skipif("openvino" not in NAMES, reason="needs the extra cpu")
+def test_ctrl_c_is_survived_where_another_thread_gave_up_what_this_one_ran() -> None:
+    script = """
+import signal, threading
+import numpy as np
+from flowseg.checkpoint._shapes import shapes
+from flowseg.engines.openvino_engine import OpenVinoEngine
+from flowseg.options import Architecture
+shape = Architecture(widths=(4, 6), channels=1)
+weights = {name: np.full(size, 0.1, np.float32) for name, size in shapes(shape).items()}
+engines = [OpenVinoEngine(shape, weights)]
+engines[0].run(np.zeros((1, 1, 16, 16), np.float32))
+thread = threading.Thread(target=engines.clear)
+thread.start()
+thread.join()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout) == (0, "stopped\n")
