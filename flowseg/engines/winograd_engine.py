@@ -24,6 +24,7 @@ from flowseg.options import Architecture
 Weights = Mapping[str, Any]  # arrays or tensors on the processor
 
 _PRODUCT = 2**19  # multiplications of one product of matrices: those of this size are fastest, and made by one thread
+_FAST_MEMORY = 2**20  # bytes that a thread has at hand
 _TURNS = 4  # pieces of work for each thread
 _running = threading.Lock()  # the number of threads of BLAS is the process's
 
@@ -129,12 +130,12 @@ class _Convolution:
         if self._full is not None and styles is not None:
             shift = shift + self._scale * (styles @ self._full[0] + self._full[1])
         shift = np.ascontiguousarray(shift, np.float32)
-        most = _rows_of_a_product(self._weights[0])
+        most = max(4, min(64, _FAST_MEMORY // winograd.bytes_of_a_tile(self._weights)))
 
         def work(start: int, stop: int) -> None:
             winograd.convolve(x, self._scale, shift, grow, self._weights, self._bias, add, result, start, stop, most)
 
-        _share_out(work, len(x) * -(-result.shape[1] // winograd.TILE))
+        _share_out(work, len(x) * winograd.tiles(*result.shape[1:3]), most)
 
 
 class _Projection:
@@ -259,5 +260,7 @@ def _rows_of_a_product(matrix: Floats) -> int:
     return max(4, min(128, _PRODUCT // matrix.size))
 
 
-def _share_out(work: Callable[[int, int], object], items: int) -> None:
-    threads.over_ranges(work, threads.even_bounds(items, min(items, threads.count() * _TURNS)))
+def _share_out(work: Callable[[int, int], object], items: int, together: int = 1) -> None:
+    """Share out items over threads, to each as many pieces, which hold no less than is best done together."""
+    turns = min(_TURNS, -(-items // (together * threads.count())))
+    threads.over_ranges(work, threads.even_bounds(items, threads.count() * turns))

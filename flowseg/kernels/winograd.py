@@ -7,8 +7,8 @@ where 144 are usual. Lavin and Gray, "Fast algorithms for convolutional neural n
 Images are (N, H, W, channels). Before it is convolved, each pixel becomes ``max(x * scale + shift, 0)``, with a shift
 of each image's own; around the image are zeros. With ``grow = 2``, the image is taken as if it were twice as large.
 
-Tiles of one row are made together. What they have at one of 36 places is a row of one array, so that every transform
-is a few long loops over tiles and channels, which put what they make where they found what they take.
+Many tiles are made together. What they have at one of 36 places is a row of one array, so that every transform is a
+few long loops over tiles and channels, which put what they make where they found what they take.
 """
 
 import numpy as np
@@ -32,6 +32,16 @@ def transformed(weight: npt.NDArray[np.floating]) -> Array:
     return np.ascontiguousarray(both.transpose(2, 3, 1, 0).reshape(_PRODUCTS, *weight.shape[1::-1]), np.float32)
 
 
+def tiles(height: int, width: int) -> int:
+    """Return how many tiles cover an image."""
+    return -(-height // TILE) * -(-width // TILE)
+
+
+def bytes_of_a_tile(weights: Array) -> int:
+    """Return what one tile takes while it is convolved."""
+    return _PRODUCTS * (weights.shape[1] + weights.shape[2]) * weights.itemsize
+
+
 @kernel
 def convolve(
     x: Array,
@@ -46,37 +56,40 @@ def convolve(
     stop: int,
     most: int,
 ) -> None:
-    """Convolve rows of tiles, ``start`` to ``stop`` of all images, into ``result``, or add to what is there.
+    """Convolve tiles, ``start`` to ``stop`` of those of all images, into ``result``, or add to what is there.
 
-    At most ``most`` tiles are made at once.
+    At most ``most`` of them are made at once.
     """
-    height, width = result.shape[1], result.shape[2]
-    down, along = -(-height // TILE), -(-width // TILE)
     channels, outputs = weights.shape[1], weights.shape[2]
-    most = min(most, along)
     given = np.empty((_PRODUCTS, most * channels), np.float32)
     made = np.empty((_PRODUCTS, most * outputs), np.float32)
-    for place in range(start, stop):
-        image, top = place // down, place % down * TILE
-        for first in range(0, along, most):
-            count = min(most, along - first)
-            left = first * TILE
-            _take(x[image], scale, shift[image], grow - 1, height, width, top - 1, left - 1, count, given)
-            for side in range(_SIDE):
-                _transform(given[_SIDE * side :], 1, count * channels)
-            for side in range(_SIDE):
-                _transform(given[side:], _SIDE, count * channels)
-            for product in range(_PRODUCTS):
-                np.dot(
-                    given[product, : count * channels].reshape(count, channels),
-                    weights[product],
-                    made[product, : count * outputs].reshape(count, outputs),
-                )
-            for side in range(_SIDE):
-                _fold(made[side:], _SIDE, count * outputs)
-            for side in range(TILE):
-                _fold(made[_SIDE * side :], 1, count * outputs)
-            _put(made, bias, add, result[image], top, left, count)
+    for first in range(start, stop, most):
+        count = min(most, stop - first)
+        _take(x, scale, shift, grow - 1, result.shape[1], result.shape[2], first, count, given)
+        for side in range(_SIDE):
+            _transform(given[_SIDE * side :], 1, count * channels)
+        for side in range(_SIDE):
+            _transform(given[side:], _SIDE, count * channels)
+        for product in range(_PRODUCTS):
+            np.dot(
+                given[product, : count * channels].reshape(count, channels),
+                weights[product],
+                made[product, : count * outputs].reshape(count, outputs),
+            )
+        for side in range(_SIDE):
+            _fold(made[side:], _SIDE, count * outputs)
+        for side in range(TILE):
+            _fold(made[_SIDE * side :], 1, count * outputs)
+        _put(made, bias, add, result, first, count)
+
+
+@kernel
+def _place(tile: int, height: int, width: int) -> tuple[int, int, int]:
+    """Return the image, the first row and the first column of a tile."""
+    along = -(-width // TILE)
+    row, column = tile // along, tile % along
+    down = -(-height // TILE)
+    return row // down, row % down * TILE, column * TILE
 
 
 @kernel
@@ -87,23 +100,23 @@ def _take(
     halvings: int,
     height: int,
     width: int,
-    top: int,
-    left: int,
+    first: int,
     count: int,
     given: Array,
 ) -> None:
     """Take the pixels of tiles, scaled, shifted and cut at zero; zeros outside the image."""
     channels = len(scale)
-    for place in range(_PRODUCTS):
-        y = top + place // _SIDE
-        for tile in range(count):
-            at, first = left + TILE * tile + place % _SIDE, tile * channels
+    for tile in range(count):
+        image, top, left = _place(first + tile, height, width)
+        to = tile * channels
+        for place in range(_PRODUCTS):
+            y, at = top - 1 + place // _SIDE, left - 1 + place % _SIDE
             if 0 <= y < height and 0 <= at < width:
                 for channel in range(channels):
-                    value = x[y >> halvings, at >> halvings, channel] * scale[channel] + shift[channel]
-                    given[place, first + channel] = max(value, np.float32(0))
+                    value = x[image, y >> halvings, at >> halvings, channel] * scale[channel] + shift[image, channel]
+                    given[place, to + channel] = max(value, np.float32(0))
             else:
-                given[place, first : first + channels] = 0
+                given[place, to : to + channels] = 0
 
 
 @kernel
@@ -139,16 +152,18 @@ def _fold(rows: Array, step: int, length: int) -> None:
 
 
 @kernel
-def _put(made: Array, bias: Array, add: bool, result: Array, top: int, left: int, count: int) -> None:
+def _put(made: Array, bias: Array, add: bool, result: Array, first: int, count: int) -> None:
     """Write the pixels of tiles, or add them to what is there."""
-    height, width, outputs = result.shape
-    for line in range(min(TILE, height - top)):
-        y = top + line
-        for pixel in range(min(TILE * count, width - left)):
-            place, first, at = _SIDE * line + pixel % TILE, pixel // TILE * outputs, left + pixel
-            if add:
-                for output in range(outputs):
-                    result[y, at, output] += made[place, first + output] + bias[output]
-            else:
-                for output in range(outputs):
-                    result[y, at, output] = made[place, first + output] + bias[output]
+    height, width, outputs = result.shape[1:]
+    for tile in range(count):
+        image, top, left = _place(first + tile, height, width)
+        begin = tile * outputs
+        for y in range(top, min(top + TILE, height)):
+            for at in range(left, min(left + TILE, width)):
+                place = _SIDE * (y - top) + at - left
+                if add:
+                    for output in range(outputs):
+                        result[image, y, at, output] += made[place, begin + output] + bias[output]
+                else:
+                    for output in range(outputs):
+                        result[image, y, at, output] = made[place, begin + output] + bias[output]

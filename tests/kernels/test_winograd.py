@@ -43,9 +43,9 @@ def test_it_is_a_convolution(
     bias = rng.normal(size=outputs).astype(np.float32)
     before = rng.normal(size=(count, height * grow, width * grow, outputs)).astype(np.float32)
     result = before.copy()
-    rows = count * -(-height * grow // winograd.TILE)
+    tiles = count * winograd.tiles(height * grow, width * grow)
     ready = winograd.transformed(weight)
-    for start, stop in ((0, min(cut, rows)), (min(cut, rows), rows)):
+    for start, stop in ((0, min(cut, tiles)), (min(cut, tiles), tiles)):
         winograd.convolve(x, scale, shift, grow, ready, bias, add, result, start, stop, most)
     expected = wanted(x, scale, shift, weight, grow) + bias + (before if add else 0)
     np.testing.assert_allclose(result, expected, atol=3e-5 * max(1, np.abs(expected).max()))
