@@ -21,9 +21,8 @@ class Row(NamedTuple):
 
 ROWS = (
     Row("200 images of 256 x 256, from start to end", ("folder of 200 images of 256², processes from start to end",)),
-    Row("an image of 2048 x 2048", ("2048² image, defaults (bf16)",)),
-    Row("the same, in float32", ("2048² image, float32, defaults",)),
-    Row("the same, float32 and Cellpose's own tiles", ("2048² image, float32, same tiles",)),
+    Row("an image of 2048 x 2048", ("2048² image, defaults",)),
+    Row("the same, in float32 on Cellpose's own tiles", ("2048² image, float32, same tiles",)),
     Row("masks to flows, 2048 x 2048, cells of 60 pixels", ("labels -> flows", "60 px cells", "2048")),
     Row("flows to masks, the same", ("flows -> labels, flow check", "60 px cells", "2048")),
 )

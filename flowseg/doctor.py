@@ -12,7 +12,7 @@ from flowseg import __version__, threads
 
 # package: (the extra that brings it, what it is for)
 _OPTIONAL = {
-    "openvino": ("cpu", "a faster network where the processor computes bfloat16"),
+    "openvino": ("cpu", "a faster network on processors with AMX"),
     "imagecodecs": ("io", "compressed TIFF of every kind"),
     "matplotlib": ("report", "plots and reports"),
 }

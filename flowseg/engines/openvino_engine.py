@@ -24,11 +24,6 @@ _loading = threading.Lock()
 _cores: dict[int, Any] = {}  # the one of each process: a forked one cannot use its parent's
 
 
-def has_fast_bfloat16() -> bool:
-    """Tell whether this processor computes in bfloat16 faster than in float32."""
-    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
 def _openvino() -> Any:
     """Return OpenVINO, loaded without the part that reports its use to its makers over the network."""
     reporter = "openvino_telemetry"

@@ -38,7 +38,7 @@ class WinogradEngine:
     name = "winograd"
     device = "cpu"
     precision = "fp32"
-    batch_pixels = 2**17  # more at once takes memory and brings nothing
+    batch_pixels = 2**18  # more at once takes memory and brings little
 
     def __init__(self, architecture: Architecture, weights: Weights) -> None:
         self._architecture, self._weights = architecture, weights

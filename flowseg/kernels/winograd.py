@@ -39,7 +39,7 @@ def tiles(height: int, width: int) -> int:
 
 def bytes_of_a_tile(weights: Array) -> int:
     """Return what one tile takes while it is convolved."""
-    return _PRODUCTS * (weights.shape[1] + weights.shape[2]) * weights.itemsize
+    return _PRODUCTS * sum(weights.shape[1:]) * 4
 
 
 @kernel

@@ -131,11 +131,19 @@ def test_the_choice_says_why() -> None:
     assert engines.choose("cpu", "fp32").precision == "fp32"
 
 
-def test_without_openvino_float32_is_chosen_and_the_extra_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+@pytest.mark.parametrize("amx", [True, False])
+@pytest.mark.parametrize("openvino", [True, False])
+def test_bfloat16_is_for_processors_with_amx(monkeypatch: pytest.MonkeyPatch, amx: bool, openvino: bool) -> None:
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: {"amx-bf16": amx, "avx512bf16": True})
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if openvino else None)
     chosen = engines.choose("cpu")
-    assert (chosen.engine, chosen.precision) == ("winograd", "fp32")
-    assert 'pip install "flowseg[cpu]"' in chosen.why
+    assert chosen[:3] == (("openvino", "cpu", "bf16") if amx and openvino else ("winograd", "cpu", "fp32"))
+    assert ('pip install "flowseg[cpu]"' in chosen.why) == (amx and not openvino)
+    assert engines.choose("cpu", "fp32")[:3] == ("winograd", "cpu", "fp32")
+
+
+def test_without_openvino_torch_does_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert engines.choose("cpu", "bf16").engine == "torch"
     for unusual in (Architecture(kernel=5), Architecture(concatenation=True)):
         assert engines.choose("cpu", "auto", unusual)[:3] == ("torch", "cpu", "fp32")
@@ -166,7 +174,7 @@ def test_what_is_not_there_is_refused() -> None:
 @pytest.mark.skipif("openvino" not in NAMES, reason="needs the extra cpu")
 def test_openvino_reports_nothing_to_its_makers() -> None:
     script = (
-        "import sys\nfrom flowseg.engines import openvino_engine\nopenvino_engine.has_fast_bfloat16()\n"
+        "import sys\nfrom flowseg.engines import openvino_engine\nopenvino_engine._core()\n"
         "assert 'openvino' in sys.modules and 'openvino_telemetry' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
