@@ -130,19 +130,7 @@ class Instances:
         >>> Instances.from_labels([[1, 0, 1, 1], [1, 0, 0, 0]]).pieces().to_labels().tolist()
         [[1, 0, 2, 2], [1, 0, 0, 0]]
         """
-        width = max(self.shape[1], 1)
-        segments, bounds = runs.split_at_line_ends(self.starts, self.lengths, self.offsets, width)
-        owners = run_shapes.owners(segments, bounds)
-        _, firsts, pieces = np.unique(owners, return_index=True, return_inverse=True)
-        order = np.argsort(firsts[pieces.reshape(-1)], kind="stable")
-        starts, lengths = (segments[0] * width + segments[1])[order], (segments[2] - segments[1])[order]
-        owner = owners[order]
-        new = np.ones(len(order), bool)  # runs that were cut at the end of a line are one again
-        new[1:] = (owner[1:] != owner[:-1]) | (starts[1:] != starts[:-1] + lengths[:-1])
-        at = np.flatnonzero(new)
-        changes = np.flatnonzero(np.diff(owner[at])) + 1
-        offsets = np.concatenate([[0], changes, [len(at)]]) if len(at) else np.zeros(1, np.int64)
-        return Instances(self.shape, starts[at], np.add.reduceat(lengths, at) if len(at) else lengths, offsets)
+        return to_pieces(self).instances
 
     def areas(self) -> Int64s:
         """Return the number of pixels of each instance, (n,)."""
@@ -195,6 +183,37 @@ def from_labels(labels: npt.ArrayLike) -> LabelInstances:
     present = np.flatnonzero(np.diff(bounds))
     offsets = np.append(bounds[present], len(starts))
     return LabelInstances(Instances(_two(image.shape), starts, lengths, offsets), values[present])
+
+
+class Pieces(NamedTuple):
+    """Pieces as instances, and the instance (from 0) that each is of: (n,) int64, ascending."""
+
+    instances: Instances
+    owners: Int64s
+
+
+def to_pieces(instances: Instances) -> Pieces:
+    """Make every piece an instance of its own; see `Instances.pieces`.
+
+    Examples
+    --------
+    >>> to_pieces(Instances.from_labels([[1, 0, 1, 0, 2]])).owners.tolist()
+    [0, 0, 1]
+    """
+    width = max(instances.shape[1], 1)
+    segments, bounds = runs.split_at_line_ends(instances.starts, instances.lengths, instances.offsets, width)
+    piece = run_shapes.owners(segments, bounds)
+    _, firsts, pieces = np.unique(piece, return_index=True, return_inverse=True)
+    order = np.argsort(firsts[pieces.reshape(-1)], kind="stable")
+    starts, lengths = (segments[0] * width + segments[1])[order], (segments[2] - segments[1])[order]
+    piece = piece[order]
+    new = np.ones(len(order), bool)  # runs that were cut at the end of a line are one again
+    new[1:] = (piece[1:] != piece[:-1]) | (starts[1:] != starts[:-1] + lengths[:-1])
+    at = np.flatnonzero(new)
+    changes = np.flatnonzero(np.diff(piece[at])) + 1
+    offsets = np.concatenate([[0], changes, [len(at)]]) if len(at) else np.zeros(1, np.int64)
+    found = Instances(instances.shape, starts[at], np.add.reduceat(lengths, at) if len(at) else lengths, offsets)
+    return Pieces(found, np.searchsorted(bounds, np.sort(firsts), side="right") - 1)
 
 
 def as_shape(shape: Sequence[int]) -> tuple[int, int]:

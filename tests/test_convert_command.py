@@ -182,3 +182,30 @@ def test_images_of_several_folders_keep_them_in_coco(tmp_path: Path) -> None:
     again = json.loads((tmp_path / "o.json").read_text())["images"]
     assert sorted(each["file_name"] for each in again) == ["b.tif", "p/a.tif", "q/a.tif"]
     assert run(tmp_path / "o.json", tmp_path / "o2.json", "--images", tmp_path / "images").exit_code == 0
+
+
+def test_categories_stay_in_coco_and_are_told_where_they_cannot(tmp_path: Path) -> None:
+    two = [[1, 1, 3, 1, 3, 3, 1, 3], [10, 1, 13, 1, 13, 3, 10, 3]]  # one instance in two pieces
+    one = [[20, 8, 25, 8, 25, 12, 20, 12]]
+    given = {
+        "images": [{"id": number, "file_name": f"{number}.png", "height": 20, "width": 30} for number in (1, 2)],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 9, "segmentation": two, "score": 0.5},
+            {"id": 2, "image_id": 1, "category_id": 4, "segmentation": one, "score": 0.25},
+        ],
+        "categories": [{"id": 9, "name": "cell"}, {"id": 4, "name": "nucleus"}],
+    }
+    (tmp_path / "t.json").write_text(json.dumps(given))
+
+    def made(*options: str) -> tuple[list[tuple[str, float]], list[str]]:
+        result = run(tmp_path / "t.json", tmp_path / "o.json", "--overwrite", *options)
+        assert result.exit_code == 0, result.output
+        assert "does not keep" not in result.output
+        data = json.loads((tmp_path / "o.json").read_text())
+        names = {each["id"]: each["name"] for each in data["categories"]}
+        return [(names[each["category_id"]], each["score"]) for each in data["annotations"]], list(names.values())
+
+    assert made() == ([("cell", 0.5), ("nucleus", 0.25)], ["cell", "nucleus"])
+    assert made("--pieces")[0] == [("cell", 0.5), ("cell", 0.5), ("nucleus", 0.25)]
+    result = run(tmp_path / "t.json", tmp_path / "o.csv")
+    assert "of 2 categories, cell, nucleus, which kaggle does not keep for each: --to coco does" in result.output

@@ -38,7 +38,7 @@ def command(source: Path, out: Path, quiet: bool, skip_problems: bool, **setting
     """Convert instances from any format that flowseg reads to any that it writes.
 
     Instances that overlap stay whole where the format can hold them; label images cannot, and how many pixels were
-    contested is told.
+    contested is told. Categories of instances are kept in COCO alone.
 
     \b
     Examples:
@@ -51,7 +51,7 @@ def command(source: Path, out: Path, quiet: bool, skip_problems: bool, **setting
     \b
     What --to makes:
       kaggle    OUT.csv                 a row an instance, run lengths; keeps columns such as cell_type
-      coco      OUT.json                COCO with run lengths, or --polygons
+      coco      OUT.json                COCO with run lengths, or --polygons; keeps categories
       labels    OUT/<name>_labels.tif   label images
       masks     OUT/<name>/masks/*.png  one PNG an instance
       rois      OUT/<name>_rois.zip     ImageJ and Fiji
@@ -103,6 +103,7 @@ def command(source: Path, out: Path, quiet: bool, skip_problems: bool, **setting
         sys.exit(130)
     if not quiet:
         _tell(told, conversion)
+        _tell_categories(collection, conversion)
 
 
 def _left_out(problem: str) -> None:
@@ -120,6 +121,17 @@ def _tell(told: Any, conversion: Any) -> None:
             f"{sum(one.contested for one in contested)} pixels in {len(contested)} images were claimed by several "
             f"instances and went to the {conversion.overlap.contested_to} one; "
             f"{sum(one.gone for one in contested)} instances were left with none",
+            err=True,
+        )
+
+
+def _tell_categories(collection: Any, conversion: Any) -> None:
+    """Say that the format has none, where there are several."""
+    names = sorted({name for item in collection for name in item.categories or ()})
+    if len(names) > 1 and conversion.to != "coco":
+        click.echo(
+            f"instances are of {len(names)} categories, {', '.join(names[:3])}{', ...' * (len(names) > 3)}, which "
+            f"{conversion.to} does not keep for each: --to coco does",
             err=True,
         )
 

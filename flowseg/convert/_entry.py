@@ -1,9 +1,9 @@
 """One image on its way from a collection to files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,12 @@ import numpy.typing as npt
 from flowseg import arrays, measure, overlaps
 from flowseg.arrays import Labels
 from flowseg.errors import InputError
-from flowseg.instances import Instances
+from flowseg.instances import Instances, Pieces, to_pieces
 from flowseg.options import OverlapOptions
 from flowseg.sources.collection import Item
 
 Table = dict[str, measure.Column]
+_Value = TypeVar("_Value")
 
 
 class Entry:
@@ -51,11 +52,21 @@ class Entry:
             return self.item.path.absolute().relative_to(self.base).as_posix()
         return (Path(self.name).parent / self.item.path.name).as_posix() if self.item.path else self.name
 
-    @cached_property
+    @property
     def instances(self) -> Instances:
         """The instances, as they are, or their pieces."""
+        return self._parts.instances
+
+    def of_each(self, values: Sequence[_Value] | None) -> list[_Value] | None:
+        """Return what is said of each instance of the item for each that is written: pieces have that of the whole."""
+        if values is None or not self._pieces:
+            return None if values is None else list(values)
+        return [values[owner] for owner in self._parts.owners]
+
+    @cached_property
+    def _parts(self) -> Pieces:
         found = self.item.instances()
-        return found.pieces() if self._pieces else found
+        return to_pieces(found) if self._pieces else Pieces(found, np.arange(len(found)))
 
     @cached_property
     def resolved(self) -> overlaps.Resolved:
@@ -94,7 +105,7 @@ class Entry:
 
     def forget(self) -> None:
         """Let go of what was read and made."""
-        for kept in ("instances", "resolved", "planes", "table"):
+        for kept in ("_parts", "resolved", "planes", "table"):
             self.__dict__.pop(kept, None)
 
 

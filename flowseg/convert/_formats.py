@@ -84,11 +84,20 @@ def _kaggle(entries: Entries, style: Style) -> Iterator[bytes]:
 
 
 def _coco(entries: Entries, style: Style) -> Iterator[bytes]:
+    names = sorted({name or coco_json.CELL for entry in entries.all for name in entry.item.categories or ()})
+    numbers = {name: number for number, name in enumerate(names, start=1)}
+
     def part(entry: Entry) -> coco_json.Part:
-        made = coco_json.annotations(entry.instances, scores=entry.item.scores, form=style.form)
+        kinds = entry.of_each(entry.item.categories)
+        made = coco_json.annotations(
+            entry.instances,
+            scores=entry.of_each(entry.item.scores),
+            form=style.form,
+            categories=None if kinds is None else [numbers[kind or coco_json.CELL] for kind in kinds],
+        )
         return coco_json.Part(entry.file_name, entry.instances.shape, made, entry.item.columns)
 
-    return coco_json.document(map(part, entries))
+    return coco_json.document(map(part, entries), names or [coco_json.CELL])
 
 
 def _table(entries: Entries, style: Style) -> Iterator[bytes]:

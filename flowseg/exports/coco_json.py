@@ -18,6 +18,9 @@ from flowseg.instances import Instances
 Form = Literal["rle", "polygons"]
 Annotation = dict[str, Any]
 
+#: The category of what has none.
+CELL = "cell"
+
 # Beyond this many pairs of a corner outside and a hole, holes are joined to the first corner, not to the nearest.
 _MOST_PAIRS = 10_000_000
 
@@ -36,6 +39,7 @@ def annotations(
     values: npt.ArrayLike | None = None,
     scores: npt.ArrayLike | None = None,
     form: Form = "rle",
+    categories: npt.ArrayLike | None = None,
 ) -> list[Annotation]:
     """Return one annotation an instance, without ids; instances without pixels are left out.
 
@@ -49,6 +53,8 @@ def annotations(
         (n,) a confidence for each, kept under ``score``.
     form
         "rle": compressed counts as text; "polygons": corners x, y, x, y ... for each piece.
+    categories
+        (n,) the number, from 1, of the category of each; None: 1.
 
     Examples
     --------
@@ -60,7 +66,8 @@ def annotations(
         raise OptionError(f"form is {form!r}; wanted rle or polygons")
     names = np.arange(1, len(instances) + 1) if values is None else np.asarray(values)
     sure = None if scores is None else np.asarray(scores, np.float64)
-    for what, given in (("values", names), ("scores", sure)):
+    kinds = np.ones(len(instances), np.int64) if categories is None else np.asarray(categories, np.int64)
+    for what, given in (("values", names), ("scores", sure), ("categories", kinds)):
         if given is not None and given.shape != (len(instances),):
             raise InputError(f"{what} have shape {given.shape}; wanted one for each of {len(instances)} instances")
     shapes = rle.instances_to_coco(instances, "text") if form == "rle" else _polygons(instances)
@@ -69,7 +76,7 @@ def annotations(
     for index in np.flatnonzero(instances.areas()):
         y0, x0, y1, x1 = boxes[index]
         one: Annotation = {
-            "category_id": 1,
+            "category_id": int(kinds[index]),
             "segmentation": shapes[index],
             "area": areas[index],
             "bbox": [x0, y0, x1 - x0, y1 - y0],
@@ -82,8 +89,8 @@ def annotations(
     return found
 
 
-def document(parts: Iterable[Part], category: str = "cell") -> Iterator[bytes]:
-    """Yield the JSON of a data set, image by image; images and annotations are numbered from 1.
+def document(parts: Iterable[Part], categories: Sequence[str] = (CELL,)) -> Iterator[bytes]:
+    """Yield the JSON of a data set, image by image; images, annotations and categories are numbered from 1.
 
     What else is known of an image, its ``columns``, stands beside its size.
 
@@ -106,7 +113,9 @@ def document(parts: Iterable[Part], category: str = "cell") -> Iterator[bytes]:
             yield ((",\n" if made > len(lines) else "\n") + ",\n".join(lines)).encode()
     rest = {
         "images": images,
-        "categories": [{"id": 1, "name": category, "supercategory": category}],
+        "categories": [
+            {"id": number, "name": name, "supercategory": name} for number, name in enumerate(categories, start=1)
+        ],
         "info": {"description": "made by flowseg"},
     }
     yield b"\n],\n" + json.dumps(rest, indent=0, ensure_ascii=False)[2:].encode() + b"\n"

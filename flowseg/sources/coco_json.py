@@ -39,8 +39,8 @@ def _files(folder: Path) -> list[Path]:
 def read(path: Path, *, images: Path | None = None) -> Collection:
     """Open a COCO file: instances, detections in the same form, or a list of results.
 
-    Crowds are no instances and are left out; the column ``crowds`` says how many an image has. Where there are several
-    categories, the column ``category`` names those of its instances.
+    Crowds are no instances and are left out; the column ``crowds`` says how many an image has. Each instance has its
+    category; where there are several, the column ``category`` names those of an image.
 
     Parameters
     ----------
@@ -74,12 +74,10 @@ def _collected(path: Path, content: dict[str, Any], places: Places) -> Collectio
     _share_out(content, entries, gathered)
     pictures = {number: picture for number, picture in entries.items() if picture is not None}
     categories = {
-        each.get("id"): str(each.get("name", each.get("id")))
+        each.get("id"): str(each.get("name", each.get("id"))).encode(errors="replace").decode()
         for each in _dictionaries(content.get("categories", []))
         if is_id(each.get("id"))
     }
-    if len(categories) < 2:
-        categories = {}  # the same for all says nothing
     scored = any("score" in each for picture in pictures.values() for each in picture.annotations)
     names = _coco_pictures.names(pictures)
     for number, file in _files_of(pictures, names, places, gathered).items():
@@ -206,7 +204,7 @@ def _item(
     if shape is None or not gathered.can_be_held(shape, name):
         return None
     own = [each for each in picture.annotations if not _is_crowd(each)]
-    objects, scores, kinds = [], [], set()
+    objects, scores, kinds = [], [], []
     for annotation in own:
         called = f"{_called(annotation['_place'], annotation)} of {name}"
         try:
@@ -216,17 +214,30 @@ def _item(
             gathered.problems.append(f"{called}: {error}")
             continue
         scores.append(score)
-        if categories and is_id(annotation.get("category_id")):
-            kinds.add(categories.get(annotation["category_id"], str(annotation["category_id"])))
+        kinds.append(_kind(annotation, categories))
     if len(objects) < len(own):
         return None  # some of the instances missing would be worse than all
     columns = {**picture.columns}
-    if kinds:
-        columns.setdefault("category", ", ".join(sorted(kinds)))
+    named = sorted(set(kinds) - {""})
+    if named and len(categories) > 1:  # the same for all says nothing
+        columns.setdefault("category", ", ".join(named))
     if len(own) < len(picture.annotations):
         columns["crowds"] = str(len(picture.annotations) - len(own))
     instances = _joined(objects, shape)
-    return Item(name, file, partial(held, instances), columns, tuple(scores) if scored else None)
+    return Item(
+        name,
+        file,
+        partial(held, instances),
+        columns,
+        tuple(scores) if scored else None,
+        tuple(kinds) if categories else None,
+    )
+
+
+def _kind(annotation: Mapping[str, Any], categories: Mapping[Any, str]) -> str:
+    """Return the name of the category of an annotation, or its number where it has no name; "" where it has none."""
+    number = annotation.get("category_id")
+    return categories.get(number, str(number)) if is_id(number) else ""
 
 
 def _shape(gathered: Gathered, name: str, picture: Picture, file: Path | None) -> Shape | None:

@@ -33,6 +33,8 @@ class Item:
         What else is known about the image, by name: ``{"cell_type": "cort"}``.
     scores
         A confidence for each instance, or None where there are none.
+    categories
+        The category of each instance, "" where it has none; or None where there are none at all.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Item:
     load: Callable[[], Instances] = field(repr=False)
     columns: Mapping[str, str] = field(default_factory=dict)
     scores: tuple[float, ...] | None = field(default=None, repr=False)
+    categories: tuple[str, ...] | None = field(default=None, repr=False)
 
     def image(self, axes: str | None = None, plane: str | None = None) -> Image:
         """Read the image.

@@ -80,7 +80,12 @@ def test_columns_and_categories(tmp_path: Path) -> None:
     path = write(tmp_path, [of(1, [SQUARE], category_id=2)], images=images, categories=kinds)
     item = open_collection(path)[0]
     assert (item.path, item.columns) == (tmp_path / "x/a.png", {"cell_type": "cort", "category": "nucleus"})
-    assert open_collection(write(tmp_path, [of(1, [SQUARE])], categories=kinds[:1]))[0].columns == {}
+    assert item.categories == ("nucleus",)
+    item = open_collection(write(tmp_path, [of(1, [SQUARE])], categories=kinds[:1]))[0]
+    assert (item.columns, item.categories) == ({}, ("cell",))
+    given = [of(1, [SQUARE], category_id=None), of(2, [SQUARE], category_id=9), of(3, [SQUARE], iscrowd=1)]
+    assert open_collection(write(tmp_path, given, categories=kinds))[0].categories == ("", "9")
+    assert open_collection(write(tmp_path, given[:2]))[0].categories is None
 
 
 def test_names_stay_apart(tmp_path: Path) -> None:
