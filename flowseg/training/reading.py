@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowseg import channels, labels, threads
+from flowseg import channels, threads
 from flowseg.channels import ChannelChoice
 from flowseg.errors import FlowsegError, InputError
-from flowseg.instances import Instances
 from flowseg.options import ModelConfig
 from flowseg.sources.collection import Item
 from flowseg.training.split import Split
@@ -17,6 +16,7 @@ from flowseg.training.validation import median_diameter
 from flowseg.training.waiting import Bar, counted
 
 _MANY_PIECES = 5
+_MOST_APART = 0.1  # of masks of all cells together: some software leaves a second number in a few
 
 
 class Read(NamedTuple):
@@ -45,9 +45,12 @@ class Read(NamedTuple):
 
 
 class _Looked(NamedTuple):
+    """What is kept of an image: what is wrong, its median diameter, instances, and the pieces of a single one."""
+
     problem: str
     diameter: float | None
-    together: bool
+    instances: int
+    pieces: int
 
 
 def read(
@@ -69,7 +72,7 @@ def read(
     Raises
     ------
     InputError
-        The masks of all images are one instance each, in many pieces: cells that were not told apart.
+        Nearly all masks are one instance, most of them in many pieces: cells that were not told apart.
     """
     items = [*split.train, *split.validation]
     with bar("reading images", len(items)) as step:
@@ -111,20 +114,20 @@ def _look(item: Item, config: ModelConfig, axes: str | None, choice: ChannelChoi
             raise InputError("none of its pixels is a number: all are NaN or infinite")
     except (FlowsegError, OSError, MemoryError) as error:
         text = str(error) or type(error).__name__
-        return _Looked(text if item.name in text else f"{item.name}: {text}", None, False)
-    return _Looked("", median_diameter(truth), _is_many(truth))
-
-
-def _is_many(truth: Instances) -> bool:
-    """Whether there is one instance, in many pieces."""
-    return len(truth) == 1 and labels.count_pieces(truth.to_labels())[1] >= _MANY_PIECES
+        return _Looked(text if item.name in text else f"{item.name}: {text}", None, 0, 0)
+    return _Looked("", median_diameter(truth), len(truth), len(truth.pieces()) if len(truth) == 1 else 0)
 
 
 def _require_apart(looked: Sequence[_Looked]) -> None:
+    """Refuse masks of all cells together; an image of one cell among them looks as it does in any data."""
     filled = [one for one in looked if one.diameter is not None]
-    if filled and all(one.together for one in filled):
+    together = sum(one.pieces >= _MANY_PIECES for one in filled)
+    apart = sum(one.instances > 1 for one in filled)
+    if 2 * together > len(filled) and apart <= _MOST_APART * len(filled):
+        every = "the one image" if len(filled) == 1 else f"all {len(filled)} images"
+        where = every if together == len(filled) else f"{together} of {len(filled)} images"
         raise InputError(
-            f"in {'the one image' if len(filled) == 1 else f'all {len(filled)} images'} with masks, there is one "
-            f"instance in {_MANY_PIECES} or more pieces: a mask of all cells together. Wanted a number of its own for "
-            "each cell; flowseg convert DATA OUT --to labels --pieces --copy-images gives each piece one"
+            f"in {where} with masks, there is one instance in {_MANY_PIECES} or more pieces: masks of all "
+            "cells together. Wanted a number of its own for each cell; "
+            "flowseg convert DATA OUT --to labels --pieces --copy-images gives each piece one"
         )

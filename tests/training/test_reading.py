@@ -97,6 +97,27 @@ def test_masks_of_all_cells_together_are_refused(tmp_path: Path) -> None:
     assert not found.problems  # one such image may be what it is
 
 
+@pytest.mark.parametrize(
+    ("together", "single", "apart", "refused"),
+    [(2, 1, 0, True), (9, 0, 1, True), (1, 1, 0, False), (2, 3, 0, False), (3, 0, 1, False)],
+)
+def test_an_image_of_one_cell_does_not_hide_cells_together(
+    tmp_path: Path, together: int, single: int, apart: int, refused: bool
+) -> None:
+    item = items(tmp_path / "data", 1)[0]
+    spots = np.zeros((64, 64), np.int32)
+    spots[4::12, 4::12] = 255
+    numbers = spots.copy()
+    numbers[4, 4] = 254
+    masks = [spots] * together + [(np.arange(64 * 64).reshape(64, 64) == 99) * 255] * single + [numbers] * apart
+    data = [replace(item, name=str(n), load=partial(Instances.from_labels, mask)) for n, mask in enumerate(masks)]
+    if refused:
+        with pytest.raises(InputError, match=rf"{together} of {len(data)} images .*: masks of all cells together"):
+            read(Split(data, []), CONFIG, silent)
+    else:
+        assert not read(Split(data, []), CONFIG, silent).problems
+
+
 def test_images_without_instances_are_trained_on_beside_others_but_not_alone(tmp_path: Path) -> None:
     data = items(tmp_path / "data", 3)
     empty = [replace(item, load=partial(Instances.from_masks, [], (64, 64))) for item in data]
