@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from flowseg import metrics, rle
+from flowseg import evaluate, metrics, rle
 from flowseg.cli import main
 from tests.shapes import solid_cells
 
@@ -90,6 +90,17 @@ def test_any_two_kinds_score_the_same(data: Path) -> None:
     pairs = [("pred", "truth"), ("submission.csv", "truth"), ("pred", "train.csv")]
     results = [json.loads(run(data / pred, data / truth, "--json").output)["overall"] for pred, truth in pairs]
     assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("truth", ["train.csv", "masks"])
+def test_a_submission_needs_no_images_where_the_truth_says_their_size(data: Path, truth: str) -> None:
+    with_images = run(data / "submission.csv", data / "train.csv", "--images", data / "truth/images", "--json")
+    (data / "truth/masks").rename(data / "masks")
+    result = run(data / "submission.csv", data / truth, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["overall"] == json.loads(with_images.output)["overall"]
+    scores = evaluate.compare(data / "submission.csv", data / truth)
+    assert scores.overall.kaggle_map == json.loads(result.output)["overall"]["kaggle_map"]
 
 
 def test_a_row_for_each_image(data: Path) -> None:

@@ -36,7 +36,8 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
     """Score predicted instances against true ones; images are matched by name.
 
     PRED and TRUTH are data sets of any kind: a folder of label images, a CSV of run-length encodings, COCO JSON, a
-    folder with one mask a file. True instances may overlap, predicted ones must not.
+    folder with one mask a file. True instances may overlap, predicted ones must not. A submission needs no images: they
+    are as large as TRUTH says.
 
     \b
     Examples:
@@ -95,11 +96,11 @@ def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
         images = truth
     elif pred.is_dir():
         images = None  # label images say their size themselves, and some images may be without
-    elif images is None:  # a submission does not say how large its images are
+    elif images is None:  # a submission does not say how large its images are; without images, the truth does
         folders = {item.path.parent for item in truths if item.path is not None}
         images = folders.pop() if len(folders) == 1 else None
     predictions = data_sets.open_collection(
-        pred, settings["format_"], images=images, order=settings["order"], expect_labels=True
+        pred, settings["format_"], images=images, order=settings["order"], expect_labels=True, like=truths
     )
     for side in (predictions, truths):
         # What cannot be read is not empty: of the truth, it can only be left out whole.

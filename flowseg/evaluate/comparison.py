@@ -62,7 +62,8 @@ def compare(
     >>> scores.overall.ap50, round(scores.overall.map, 3), scores.images[0].tp[:2]
     (1.0, 0.4, (2, 1))
     """
-    pairs = match_names(opened(predictions), opened(truths), missing)
+    truth = opened(truths)
+    pairs = match_names(opened(predictions, truth), truth, missing)
     groups = _groups(pairs.both, group_by)
     scored = _scored(pairs.both, groups, allow_overlap, progress)
     images = [one.score for one in scored]

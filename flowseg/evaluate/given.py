@@ -16,8 +16,8 @@ from flowseg.sources.data_sets import open_collection
 Side = Collection | str | os.PathLike[str] | Mapping[str, Any]
 
 
-def opened(given: Side) -> Collection:
-    """Return a side as a collection.
+def opened(given: Side, like: Collection | None = None) -> Collection:
+    """Return a side as a collection; ``like`` is the other, which may say how large images are.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def opened(given: Side) -> Collection:
         items = tuple(Item(name, None, partial(_instances, found)) for name, found in sorted(given.items()))
         return Collection(Path("arrays"), "arrays", items)
     if isinstance(given, str | os.PathLike):
-        collection = open_collection(Path(given), expect_labels=True)
+        collection = open_collection(Path(given), expect_labels=True, like=like)
         collection.require_sound()
         return collection
     raise InputError(f"one side is {type(given).__name__}; wanted a data set, its path, or label images by name")

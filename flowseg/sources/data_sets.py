@@ -24,6 +24,7 @@ class _How(NamedTuple):
     suffix: str | None
     images: Path | None
     order: Order | None
+    like: Collection | None
 
 
 class _Kind(NamedTuple):
@@ -38,7 +39,7 @@ KINDS: dict[str, _Kind] = {
     "kaggle": _Kind(
         "a CSV of run-length encodings (id, annotation; ImageId, EncodedPixels; id, predicted), with its images",
         kaggle_table.recognised,
-        lambda path, how: kaggle_table.read(path, images=how.images, order=how.order),
+        lambda path, how: kaggle_table.read(path, images=how.images, order=how.order, like=how.like),
     ),
     "folders": _Kind(
         "a folder an image: <id>/images/<id>.png and <id>/masks/*.png, one mask a file",
@@ -77,6 +78,7 @@ def open_collection(
     images: Path | None = None,
     order: Order | None = None,
     expect_labels: bool = False,
+    like: Collection | None = None,
 ) -> Collection:
     """List what a data set holds; pixels are read later.
 
@@ -95,6 +97,8 @@ def open_collection(
         Of run-length encodings: "row" or "column".
     expect_labels
         Take a folder of images of no other kind for label images.
+    like
+        A data set of the same names; it says how large images are where a table without any image does not.
 
     Returns
     -------
@@ -113,7 +117,7 @@ def open_collection(
     Collection(root=PosixPath('cells'), format='pairs', ...)
     """
     place = Path(path)
-    how = _How(_path(masks), mask_suffix, _path(images), order)
+    how = _How(_path(masks), mask_suffix, _path(images), order, like)
     if not place.exists():
         raise InputError(f"{place} does not exist")
     if format is not None and format not in KINDS:

@@ -97,7 +97,9 @@ def is_submission(folder: Path) -> bool:
     return bool(found) and all(columns is not None and columns.submission for columns in map(layout, found))
 
 
-def read(path: Path, *, images: Path | None = None, order: Order | None = None) -> Collection:
+def read(
+    path: Path, *, images: Path | None = None, order: Order | None = None, like: Collection | None = None
+) -> Collection:
     """Read a table.
 
     Parameters
@@ -108,6 +110,8 @@ def read(path: Path, *, images: Path | None = None, order: Order | None = None) 
         The folder of the images; None: the one called as the table, train, ..., beside it, or its own.
     order
         How pixels are counted; None: as the columns are named.
+    like
+        A data set of the same names: images are as large as there, where neither the table nor an image says it.
     """
     if order not in (None, "row", "column"):
         raise OptionError(f"order is {order!r}; wanted 'row' or 'column'")
@@ -117,10 +121,10 @@ def read(path: Path, *, images: Path | None = None, order: Order | None = None) 
             what = f"several tables, {told(table.name for table in found)}: name" if found else "no table: wanted"
             raise InputError(f"{path} has {what} one CSV file")
         path = found[0]
-    return _collected(path, images, order)
+    return _collected(path, images, order, {item.name: item for item in like or ()})
 
 
-def _collected(path: Path, images: Path | None, order: Order | None) -> Collection:
+def _collected(path: Path, images: Path | None, order: Order | None, like: Mapping[str, Item]) -> Collection:
     columns = layout(path)
     if columns is None:
         names = ", ".join(_csv.header(path)) or "none"
@@ -134,6 +138,8 @@ def _collected(path: Path, images: Path | None, order: Order | None) -> Collecti
     unknown: list[str] = []
     for name, (id_, rows) in zip(_names(list(found), pictures), found.items(), strict=True):
         if pictures is None:
+            if rows.shape is None and name in like:
+                rows.shape = like[name].instances().shape
             _add(gathered, name, rows, None, order or columns.order, unknown)
         elif id_ in pictures:  # what has none is noted already
             _add(gathered, name, rows, pictures[id_], order or columns.order, unknown)
