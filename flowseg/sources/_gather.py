@@ -54,9 +54,7 @@ def held(instances: Instances) -> Instances:
 
 def shape_of(path: Path) -> tuple[int, int]:
     """Return (height, width) of an image file from its header."""
-    header = image_files.probe(path)
-    sizes = dict(zip(header.axes, header.shape, strict=True))
-    return sizes.get("Y", 1), sizes.get("X", 1)
+    return image_files.probe(path).plane_shape
 
 
 def files_in(folder: Path, endings: Iterable[str] = EXTENSIONS) -> list[Path]:

@@ -28,6 +28,12 @@ class Header(NamedTuple):
     dtype: np.dtype[Any]
 
     @property
+    def plane_shape(self) -> tuple[int, int]:
+        """(height, width) of a plane."""
+        sizes = dict(zip(self.axes, self.shape, strict=True))
+        return sizes.get("Y", 1), sizes.get("X", 1)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of memory that all planes take when decoded."""
         return prod(self.shape) * self.dtype.itemsize

@@ -7,8 +7,10 @@ import numpy as np
 
 from flowseg import pickles
 from flowseg.errors import InputError
+from flowseg.images import AXES
 from flowseg.instances import Instances
-from flowseg.sources._gather import Gathered, files_in, image_index, told
+from flowseg.sources import image_files
+from flowseg.sources._gather import Gathered, files_in, image_index, told, told_shape
 from flowseg.sources._search import is_output
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.label_pairs import bare_name
@@ -42,7 +44,8 @@ def read(root: Path, *, images: Path | None = None) -> Collection:
         elif not found and not alone:
             gathered.problems.append(f"{path.name} has no image: looked for {_name(path)} in {folder}")
         else:
-            gathered.items.append(Item(_name(path), found[0] if found else None, partial(load, path)))
+            image = found[0] if found else None
+            gathered.items.append(Item(_name(path), image, partial(load, path, image)))
     if not root.is_file():
         _note_others(gathered, folder, {_name(path) for path in files})
     return gathered.collection(root, "cellpose")
@@ -59,14 +62,30 @@ def _note_others(gathered: Gathered, folder: Path, named: set[str]) -> None:
         gathered.notes.append(f"{len(others)} images in {folder} have no *{ENDING} and are left out: {told(others)}")
 
 
-def load(path: Path) -> Instances:
+def load(path: Path, image: Path | None = None) -> Instances:
     """Read the masks of one file.
 
     Raises
     ------
     InputError
-        Damaged, it asks to run code, or its masks are not a plane of labels.
+        Damaged, it asks to run code, or its masks are not a plane of labels, of the size of its image if that is given.
     """
+    found = _masks(path)
+    if image is not None:
+        _require_size(found, path, image_files.probe(image))
+    return found
+
+
+def _require_size(found: Instances, path: Path, image: image_files.Header) -> None:
+    """Refuse masks of another size than the image has, where its axes are known."""
+    if found.shape != image.plane_shape and set(image.axes) <= set(AXES):
+        raise InputError(
+            f"{path} has masks of {told_shape(found.shape)} pixels (height x width), its image {image.path.name} has "
+            f"{told_shape(image.plane_shape)}; wanted the same: save it anew in Cellpose, with this image"
+        )
+
+
+def _masks(path: Path) -> Instances:
     try:
         with path.open("rb") as file:
             content = pickles.read_object(file, "Cellpose's masks")

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
+from click.testing import CliRunner
 from PIL import Image
 
+from flowseg.cli import main
 from flowseg.errors import InputError
 from flowseg.instances import Instances
 from flowseg.sources.data_sets import open_collection
@@ -141,3 +144,22 @@ def test_images_without_masks_are_noted(tmp_path: Path) -> None:
     data = open_collection(tmp_path)
     assert data.notes == (f"2 images in {tmp_path} have no *_seg.npy and are left out: b.png, c.png",)
     assert open_collection(tmp_path / "a_seg.npy").notes == ()
+
+
+def test_masks_of_another_size_than_the_image_are_told(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for name, size in (("a", (32, 32)), ("b", (20, 31))):
+        Image.fromarray(np.zeros(size, np.uint8)).save(data / f"{name}.png")
+        write(data / f"{name}_seg.npy", content())
+    wanted = "b_seg.npy has masks of 32 x 32 pixels (height x width), its image b.png has 20 x 31; wanted the same"
+    run = CliRunner().invoke
+    for command in (["inspect", data], ["convert", data, tmp_path / "out.csv"], ["evaluate", data, data]):
+        result = run(main, list(map(str, command)))
+        assert result.exit_code == 1
+        assert wanted in result.output
+    result = run(main, ["convert", str(data), str(tmp_path / "out.csv"), "--skip-problems"])
+    assert (result.exit_code, wanted in result.output) == (0, True)
+    tifffile.imwrite(data / "b.tif", np.zeros((32, 32, 5), np.uint16), photometric="minisblack")
+    (data / "b.png").unlink()
+    assert len(open_collection(data)[1].sample("YXC")[1]) == LABELS.max()  # its axes are said only here
