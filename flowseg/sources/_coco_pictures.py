@@ -10,8 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from flowseg.errors import InputError
-from flowseg.instances import as_shape
-from flowseg.sources._gather import Gathered, told, unsafe
+from flowseg.sources._gather import Gathered, told, unsafe, whole
 from flowseg.sources._search import EXTENSIONS
 
 Shape = tuple[int, int]
@@ -74,17 +73,25 @@ def _number(entry: object, found: Mapping[Any, object]) -> int | str:
 
 def _picture(entry: dict[str, Any]) -> Picture:
     file = _file_name(entry["file_name"])
-    sides = entry.get("height"), entry.get("width")
-    try:
-        shape = None if sides == (None, None) else as_shape(sides)  # type: ignore[arg-type]
-    except InputError as error:
-        raise InputError(f"{entry['file_name']}: {error}") from error
     columns = {
         name: str(value).encode(errors="replace").decode()
         for name, value in entry.items()
         if name not in _NOT_COLUMNS and isinstance(value, str | int | float)
     }
-    return Picture(file, shape, columns)
+    return Picture(file, _shape(entry), columns)
+
+
+def _shape(entry: dict[str, Any]) -> Shape | None:
+    """Return height and width, which some write as 520.0 or "520"; None where neither is said."""
+    sides = entry.get("height"), entry.get("width")
+    if sides == (None, None):
+        return None
+    height, width = map(whole, sides)
+    if height is None or width is None:
+        raise InputError(
+            f"{entry['file_name']}: height and width are {short(sides[0])} and {short(sides[1])}; wanted whole numbers"
+        )
+    return height, width
 
 
 def _file_name(text: str) -> str:

@@ -1,6 +1,7 @@
 """What all readers of data sets share: files of a folder, safe names, shapes from headers, and problems in one list."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from flowseg.sources._search import EXTENSIONS, natural_key
 from flowseg.sources.collection import Collection, Item
 
 _LABEL_BYTES = 4
+_WHOLE = re.compile(r"([0-9]{1,9})(\.0*)?")  # pandas writes whole numbers with .0 where some are missing
 _LONGEST_NAME = 200  # bytes; with an ending of ours, names of files may have 255
 
 
@@ -101,6 +103,16 @@ def unsafe(name: str) -> str | None:
     except UnicodeEncodeError:
         return "it is not UTF-8"
     return f"it has {size} bytes; at most {_LONGEST_NAME} are taken" if size > _LONGEST_NAME else None
+
+
+def whole(number: object) -> int | None:
+    """Return a number that is written as 520, 520.0 or text of these; None where it is negative or beyond nine digits.
+
+    >>> whole(520.0), whole(" 520 "), whole("520.5"), whole(-1)
+    (520, 520, None, None)
+    """
+    match = _WHOLE.fullmatch(str(number).strip())
+    return int(match[1]) if match else None
 
 
 def told(names: Iterable[str], most: int = 3) -> str:

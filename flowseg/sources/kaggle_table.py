@@ -3,7 +3,6 @@
 Rows are decoded once, when the file is opened, so that all that cannot be read is told at once; what is kept is runs.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
 from flowseg.rle import Order
 from flowseg.sources import _csv
-from flowseg.sources._gather import Gathered, files_in, folders_in, held, told, told_shape, unsafe
+from flowseg.sources._gather import Gathered, files_in, folders_in, held, told, told_shape, unsafe, whole
 from flowseg.sources._search import EXTENSIONS, is_output
 from flowseg.sources.collection import Collection, Item
 
@@ -31,7 +30,6 @@ _TEXTS: Mapping[str, Order] = {
     "rle": "row",
 }
 _NOTHING = ("", "nan")  # an image without instances has one row without text
-_SIDE = re.compile(r"(\d{1,9})(\.0+)?")  # pandas writes whole numbers so where some are missing
 _NOT_OF_THE_IMAGE = ("height", "width")
 
 
@@ -196,7 +194,7 @@ def _problem_of_row(columns: Layout, fields: list[str] | None) -> str | None:
 def _take(rows: _Rows, columns: Layout, line: int, fields: list[str], differing: set[str]) -> str | None:
     """Add one row to those of its image; return what is wrong with it."""
     if columns.height >= 0 and columns.width >= 0:
-        height, width = _side(fields[columns.height]), _side(fields[columns.width])
+        height, width = whole(fields[columns.height]), whole(fields[columns.width])
         if not height or not width:
             sides = f"{_short(fields[columns.height])} and {_short(fields[columns.width])}"
             return f"height and width are {sides}; wanted whole numbers from 1 to 999,999,999"
@@ -213,11 +211,6 @@ def _take(rows: _Rows, columns: Layout, line: int, fields: list[str], differing:
         if rows.columns.setdefault(name, fields[place].strip()) != fields[place].strip():
             differing.add(name)
     return None
-
-
-def _side(text: str) -> int:
-    match = _SIDE.fullmatch(text.strip())
-    return int(match[1]) if match and text.isascii() else 0
 
 
 def _without_ending(name: str) -> str:

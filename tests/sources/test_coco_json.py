@@ -217,6 +217,30 @@ def test_the_image_says_its_size_where_its_entry_does_not(tmp_path: Path) -> Non
     assert open_collection(path).problems == ("a has neither height and width nor an image",)
 
 
+@pytest.mark.parametrize(
+    ("sides", "taken"),
+    [
+        ((20.0, 30.0), True),
+        (("20", " 30.0"), True),
+        ((20.5, 30), False),
+        (("20 px", 30), False),
+        ((20, None), False),
+        ((20, float("nan")), False),
+        ((20, True), False),
+    ],
+)
+def test_sides_are_whole_numbers_in_any_form(tmp_path: Path, sides: tuple[object, object], taken: bool) -> None:
+    entry = {"id": 7, "file_name": "a.png", "height": sides[0], "width": sides[1]}
+    data = open_collection(write(tmp_path, [of(1, [SQUARE])], images=[entry], with_files=False))
+    if taken:
+        data.require_sound()
+        assert data[0].instances().shape == SHAPE
+    else:
+        assert data.problems == (
+            f"image 1: a.png: height and width are {sides[0]!r} and {sides[1]!r}; wanted whole numbers",
+        )
+
+
 def test_an_image_of_another_shape(tmp_path: Path) -> None:
     path = write(tmp_path, [of(1, [SQUARE])])
     Image.fromarray(np.zeros((5, 6), np.uint8)).save(tmp_path / "a.png")
