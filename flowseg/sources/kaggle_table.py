@@ -159,11 +159,11 @@ def _read(path: Path, columns: Layout, gathered: Gathered) -> dict[str, _Rows]:
         problem = _problem_of_row(columns, fields)
         if problem or fields is None:
             gathered.problems.append(f"line {line}: {problem}")
-            if columns.id < len(rough) and not unsafe(rough[columns.id]):
+            if columns.id < len(rough) and not _unsafe_id(rough[columns.id]):
                 spoiled.add(rough[columns.id])
             continue
         name = fields[columns.id].strip()
-        wrong = unsafe(name)
+        wrong = _unsafe_id(name)
         if wrong:
             if name not in refused:
                 refused.add(name)
@@ -179,6 +179,17 @@ def _read(path: Path, columns: Layout, gathered: Gathered) -> dict[str, _Rows]:
         for column in differing[name]:  # it tells of instances, not of the image
             rows.columns.pop(column, None)
     return found
+
+
+def _unsafe_id(id_: str) -> str | None:
+    """Say why an id cannot be the name of an image, or the way to one in a folder below; None where it can."""
+    parts = id_.split("/")
+    leads_out = len(parts) > 1 and {"", ".", ".."} & {*parts}
+    return unsafe(id_ if leads_out else _without_folders(id_))
+
+
+def _without_folders(id_: str) -> str:
+    return id_.replace("/", "__")
 
 
 def _problem_of_row(columns: Layout, fields: list[str] | None) -> str | None:
@@ -219,14 +230,24 @@ def _without_ending(name: str) -> str:
 
 
 def _names(ids: Sequence[str], pictures: Mapping[str, Path] | None) -> list[str]:
-    """Return what images are called: by their ids without the ending of a file.
+    """Return what images are called: by their ids without folders and the ending of a file.
 
-    It stays where images would be called alike, and where it is no ending: the image of ``x.tif`` is ``x.tif.png``.
+    Both stay where images would be called alike, and the ending where it is none: the image of ``x.tif`` is
+    ``x.tif.png``.
     """
-    bare = [_without_ending(id_) for id_ in ids]
+    count = Counter(_without_ending(_last(id_)) for id_ in ids)
+    own = [_last(id_) if count[_without_ending(_last(id_))] == 1 else _without_folders(id_) for id_ in ids]
+    bare = list(map(_without_ending, own))
     count = Counter(bare)
-    whole = {id_ for id_, path in (pictures or {}).items() if path.stem == id_}
-    return [id_ if id_ in whole or count[name] > 1 else name for id_, name in zip(ids, bare, strict=True)]
+    whole = {id_ for id_, path in (pictures or {}).items() if path.stem == _last(id_)}
+    return [
+        name if id_ in whole or count[short] > 1 else short for id_, name, short in zip(ids, own, bare, strict=True)
+    ]
+
+
+def _last(id_: str) -> str:
+    """Return an id without the folders that some have before it."""
+    return id_.rpartition("/")[2]
 
 
 def _short(text: str) -> str:
@@ -239,7 +260,7 @@ def _pictures(path: Path, images: Path | None, ids: list[str], gathered: Gathere
         raise InputError(f"{images} is not a folder; wanted that of the images")
     wanted = {*ids, *map(_without_ending, ids)}
     for folder in [images] if images is not None else _places(path):
-        found = _of_ids(ids, _pictures_in(folder, wanted))
+        found = _of_ids(ids, folder)
         if found or images is not None:
             break
     else:
@@ -290,15 +311,23 @@ def _pictures_in(folder: Path, wanted: set[str]) -> dict[str, list[Path]]:
     return found
 
 
-def _of_ids(ids: Iterable[str], files: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
-    """Return the images of each id: called so but for an ending, or called so, or so without the ending of the id."""
-    found: dict[str, list[Path]] = {}
+def _of_ids(ids: Iterable[str], folder: Path) -> dict[str, list[Path]]:
+    """Return the images of each id, in the folder or the one below that is named before it."""
+    below: dict[str, dict[str, str]] = {}
     for id_ in ids:
-        bare = files.get(_without_ending(id_), [])
-        of_it = files.get(id_) or [path for path in bare if path.name == id_] or bare
-        if of_it:
-            found[id_] = of_it
+        below.setdefault(id_.rpartition("/")[0], {})[id_] = _last(id_)
+    found: dict[str, list[Path]] = {}
+    for place, names in below.items():
+        if (folder / place).is_dir():
+            files = _pictures_in(folder / place, {*names.values(), *map(_without_ending, names.values())})
+            found |= {id_: own for id_, name in names.items() if (own := _called(name, files))}
     return found
+
+
+def _called(name: str, files: Mapping[str, list[Path]]) -> list[Path]:
+    """Return the images that are called so but for an ending, or so, or so without the ending of the name."""
+    bare = files.get(_without_ending(name), [])
+    return files.get(name) or [path for path in bare if path.name == name] or bare
 
 
 def _add(

@@ -438,6 +438,9 @@ def test_missing_images_of_a_table(tmp_path: Path) -> None:
     [
         ("../a", "leads out"),
         ("/etc/passwd", "leads out"),
+        ("x/../../a.png", "leads out"),
+        ("./a", "leads out"),
+        ("x//a", "leads out"),
         ("..", "leads out"),
         ("a\\b", "leads out"),
         ("a\0", "not printed"),
@@ -455,6 +458,20 @@ def test_ids_that_leave_the_folder(tmp_path: Path, name: str, why: str) -> None:
     assert len(data.problems) == 1
     assert data.problems[0].startswith("line 2: the id ")
     assert why in data.problems[0]
+
+
+def test_ids_may_name_folders_below(tmp_path: Path) -> None:
+    ids = ("train/a.png", "val/a.png", "val/b", "c.png", "train/gone.png")
+    for name in ("train/a.png", "val/a.png", "val/b.png", "c.png"):
+        picture(tmp_path / "images" / name)
+    write_table(tmp_path / "t.csv", ["id", "annotation"], [[id_, f"{place + 1} 1"] for place, id_ in enumerate(ids)])
+    wanted = {"train__a": "train/a.png", "val__a": "val/a.png", "b": "val/b.png", "c": "c.png"}
+    for where in (None, tmp_path / "images"):
+        data = open_collection(tmp_path / "t.csv", images=where)
+        assert {item.name: item.path for item in data} == {n: tmp_path / "images" / p for n, p in wanted.items()}
+        assert [int(item.instances().starts[0]) for item in data] == [2, 3, 0, 1]
+        assert len(data.problems) == 1
+        assert data.problems[0].startswith("train/gone.png has no image: looked for train/gone.png and the like in")
 
 
 def test_a_table_for_spreadsheets_with_wrong_numbers(tmp_path: Path) -> None:
