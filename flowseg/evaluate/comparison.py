@@ -15,6 +15,7 @@ from flowseg.evaluate.records import CocoScore, ImageScore, Scores
 from flowseg.evaluate.summary import summarise
 from flowseg.instances import Instances, Overlap
 from flowseg.sources.collection import Collection, Item
+from flowseg.sources.spellings import spellings
 
 _MOST_TOLD = 20
 
@@ -113,7 +114,9 @@ def match_names(predictions: Collection, truths: Collection, missing: str = "err
     """Match the images of both sides by name; see `compare`."""
     if missing not in ("error", "empty", "skip"):
         raise OptionError(f"missing is {missing!r}; wanted error, empty or skip")
-    first, second = {item.name: item for item in predictions}, {item.name: item for item in truths}
+    second = {item.name: item for item in truths}
+    left = {item.name for item in truths} - {item.name for item in predictions}
+    first = {_spelled_as(left, item.name): item for item in predictions}
     no_prediction, no_truth = sorted(set(second) - set(first)), sorted(set(first) - set(second))
     if missing == "error" and (no_prediction or no_truth):
         raise InputError(
@@ -127,6 +130,11 @@ def match_names(predictions: Collection, truths: Collection, missing: str = "err
         raise InputError(f"{predictions.root} and {truths.root} have no image in common")
     both = tuple(Pair(name, first.get(name), second.get(name)) for name in names)
     return Pairs(both, tuple(no_prediction), tuple(no_truth))
+
+
+def _spelled_as(others: set[str], name: str) -> str:
+    """Return a name as the other side has it, where the two differ in how accents are written alone."""
+    return next((each for each in spellings(name) if each in others), name)
 
 
 def _listed(what: str, names: Sequence[str]) -> str:

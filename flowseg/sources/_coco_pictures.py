@@ -12,6 +12,7 @@ from typing import Any
 from flowseg.errors import InputError
 from flowseg.sources._gather import Gathered, told, unsafe, whole
 from flowseg.sources._search import EXTENSIONS
+from flowseg.sources.spellings import spellings, under
 
 Shape = tuple[int, int]
 _NOT_COLUMNS = {
@@ -175,10 +176,10 @@ class Places:
         """
         bare = PurePosixPath(picture.file).name
         for place in self._folders:
-            for file in (place / picture.file, place / bare):
-                if file.is_file():
-                    return file
-        below = self._below.get(bare, [])
+            for name in (*spellings(picture.file), *spellings(bare)):
+                if (place / name).is_file():
+                    return place / name
+        below = under(self._below, bare) or []
         if len(below) > 1:
             raise InputError(f"{picture.file} has several images: {told(map(str, below))}")
         return below[0] if below else None

@@ -18,6 +18,7 @@ from flowseg.sources import _csv
 from flowseg.sources._gather import Gathered, files_in, folders_in, held, told, told_shape, unsafe, whole
 from flowseg.sources._search import EXTENSIONS, is_output
 from flowseg.sources.collection import Collection, Item
+from flowseg.sources.spellings import spellings, under
 
 Shape = tuple[int, int]
 
@@ -239,7 +240,7 @@ def _names(ids: Sequence[str], pictures: Mapping[str, Path] | None) -> list[str]
     own = [_last(id_) if count[_without_ending(_last(id_))] == 1 else _without_folders(id_) for id_ in ids]
     bare = list(map(_without_ending, own))
     count = Counter(bare)
-    whole = {id_ for id_, path in (pictures or {}).items() if path.stem == _last(id_)}
+    whole = {id_ for id_, path in (pictures or {}).items() if path.stem in spellings(_last(id_))}
     return [
         name if id_ in whole or count[short] > 1 else short for id_, name, short in zip(ids, own, bare, strict=True)
     ]
@@ -258,7 +259,7 @@ def _pictures(path: Path, images: Path | None, ids: list[str], gathered: Gathere
     """Return the image file of each id, problems noted; None where there is no image at all, and none was asked for."""
     if images is not None and not images.is_dir():
         raise InputError(f"{images} is not a folder; wanted that of the images")
-    wanted = {*ids, *map(_without_ending, ids)}
+    wanted = _spelled({*ids, *map(_without_ending, ids)})
     for folder in [images] if images is not None else _places(path):
         found = _of_ids(ids, folder)
         if found or images is not None:
@@ -319,15 +320,20 @@ def _of_ids(ids: Iterable[str], folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for place, names in below.items():
         if (folder / place).is_dir():
-            files = _pictures_in(folder / place, {*names.values(), *map(_without_ending, names.values())})
+            wanted = _spelled({*names.values(), *map(_without_ending, names.values())})
+            files = _pictures_in(folder / place, wanted)
             found |= {id_: own for id_, name in names.items() if (own := _called(name, files))}
     return found
 
 
 def _called(name: str, files: Mapping[str, list[Path]]) -> list[Path]:
     """Return the images that are called so but for an ending, or so, or so without the ending of the name."""
-    bare = files.get(_without_ending(name), [])
-    return files.get(name) or [path for path in bare if path.name == name] or bare
+    bare = under(files, _without_ending(name)) or []
+    return under(files, name) or [path for path in bare if path.name in spellings(name)] or bare
+
+
+def _spelled(names: Iterable[str]) -> set[str]:
+    return {each for name in names for each in spellings(name)}
 
 
 def _add(

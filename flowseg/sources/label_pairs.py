@@ -13,6 +13,7 @@ from flowseg.sources._gather import Gathered, files_in, folder_named, folders_in
 from flowseg.sources._search import EXTENSIONS, is_output
 from flowseg.sources._side_table import columns_beside
 from flowseg.sources.collection import Collection, Item
+from flowseg.sources.spellings import under
 
 #: Endings of the names of label images beside their images, the longer before those that they end in.
 SUFFIXES = ("_cp_masks", "_masks", "_labels", "_mask", "_label")
@@ -220,9 +221,9 @@ def _matched(
             gathered.problems.append(
                 f"{name} has {len(paths)} label images, {_names(paths)}: choose with --mask-suffix"
             )
-            used.update(free.get(name, []))
+            used.update(under(free, name) or [])
             continue
-        found = free.get(name, [])
+        found = under(free, name) or []
         used.update(found)
         if len(found) > 1:
             gathered.problems.append(f"{paths[0].name} could belong to {_names(found)}: keep one of them")
@@ -230,7 +231,7 @@ def _matched(
             gathered.problems.append(f"{paths[0].name} has no image {name}")
         else:
             image = found[0] if found else _fitting((spare or {}).get(name), paths[0])
-            _add(gathered, name, image, paths[0], columns.get(name, {}))
+            _add(gathered, name, image, paths[0], under(columns, name) or {})
     end = labels[0].path.stem.removeprefix(labels[0].name)
     gathered.problems += [f"{path.name} has no masks {path.stem}{end}" for path in images if path not in used]
     return gathered.collection(root, "pairs")

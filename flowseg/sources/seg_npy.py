@@ -14,6 +14,7 @@ from flowseg.sources._gather import Gathered, files_in, image_index, told, told_
 from flowseg.sources._search import is_output
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.label_pairs import bare_name
+from flowseg.sources.spellings import spellings, under
 
 ENDING = "_seg.npy"
 
@@ -34,7 +35,7 @@ def read(root: Path, *, images: Path | None = None) -> Collection:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; wanted that of the images")
     index = image_index(folder)
-    pictures = {path.name: [p for p in index.get(_name(path), []) if not bare_name(p)] for path in files}
+    pictures = {path.name: [p for p in under(index, _name(path)) or [] if not bare_name(p)] for path in files}
     alone = images is None and not any(pictures.values())
     gathered = Gathered()
     for path in files:
@@ -47,7 +48,7 @@ def read(root: Path, *, images: Path | None = None) -> Collection:
             image = found[0] if found else None
             gathered.items.append(Item(_name(path), image, partial(load, path, image)))
     if not root.is_file():
-        _note_others(gathered, folder, {_name(path) for path in files})
+        _note_others(gathered, folder, {each for path in files for each in spellings(_name(path))})
     return gathered.collection(root, "cellpose")
 
 

@@ -10,6 +10,7 @@ from flowseg.dataset import CropOptions
 from flowseg.errors import InputError, OptionError
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.data_sets import open_collection, side_table
+from flowseg.sources.spellings import under
 from flowseg.training.options import TrainOptions
 from flowseg.training.split import Split, fold, held_out
 from flowseg.training.waiting import UNWATCHED, Watch
@@ -124,7 +125,7 @@ def with_columns(data: Collection, path: Path) -> Collection:
 
     def values_of(item: Item) -> dict[str, str] | None:
         named = (item.name, item.path.name if item.path is not None else "")
-        return next((said[name] for name in named if name in said), by_stem.get(item.name))
+        return next((values for name in named if (values := under(said, name))), under(by_stem, item.name))
 
     found = {item.name: values_of(item) for item in data}
     missing = [name for name, values in found.items() if values is None]
