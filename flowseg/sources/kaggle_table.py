@@ -23,12 +23,12 @@ from flowseg.sources.spellings import spellings, under
 Shape = tuple[int, int]
 
 _IDS = ("id", "imageid", "image_id")
-#: Columns that hold encodings, and how pixels are counted under that name.
-_TEXTS: Mapping[str, Order] = {
+#: Columns that hold encodings, and how pixels are counted under that name; None: in either way.
+_TEXTS: Mapping[str, Order | None] = {
     "annotation": "row",
     "predicted": "row",
     "encodedpixels": "column",
-    "rle": "row",
+    "rle": None,
 }
 _NOTHING = ("", "nan")  # an image without instances has one row without text
 _NOT_OF_THE_IMAGE = ("height", "width")
@@ -44,8 +44,8 @@ class Layout(NamedTuple):
     width: int
 
     @property
-    def order(self) -> Order:
-        """How pixels are counted, as the name of the column tells."""
+    def order(self) -> Order | None:
+        """How pixels are counted, as the name of the column tells; None where it does not."""
         return _TEXTS[self.names[self.text]]
 
     @property
@@ -108,7 +108,7 @@ def read(
     images
         The folder of the images; None: the one called as the table, train, ..., beside it, or its own.
     order
-        How pixels are counted; None: as the columns are named.
+        How pixels are counted; None: as the columns are named, or along rows where that says nothing, which is noted.
     like
         A data set of the same names: images are as large as there, where neither the table nor an image says it.
     """
@@ -133,21 +133,32 @@ def _collected(path: Path, images: Path | None, order: Order | None, like: Mappi
         )
     gathered = Gathered()
     found = _read(path, columns, gathered)
+    order = order or columns.order or _along_rows(columns, gathered)
     pictures = _pictures(path, images, list(found), gathered)
     unknown: list[str] = []
     for name, (id_, rows) in zip(_names(list(found), pictures), found.items(), strict=True):
         if pictures is None:
             if rows.shape is None and name in like:
                 rows.shape = like[name].instances().shape
-            _add(gathered, name, rows, None, order or columns.order, unknown)
+            _add(gathered, name, rows, None, order, unknown)
         elif id_ in pictures:  # what has none is noted already
-            _add(gathered, name, rows, pictures[id_], order or columns.order, unknown)
+            _add(gathered, name, rows, pictures[id_], order, unknown)
     if unknown:
         gathered.problems.append(
             f"{told(unknown)} {'have' if len(unknown) > 1 else 'has'} no image, and {path.name} does not say how large "
             f"{'they are' if len(unknown) > 1 else 'it is'}: wanted --images FOLDER"
         )
     return gathered.collection(path, "kaggle")
+
+
+def _along_rows(columns: Layout, gathered: Gathered) -> Order:
+    """Return the order that is taken where none is said, and note it."""
+    gathered.notes.append(
+        f"the column {columns.names[columns.text]} does not say how pixels are counted: along rows was taken; where "
+        "they go down columns, say --order column (convert: --in-order, truth of evaluate: --truth-order; in Python: "
+        "order=; for train: convert it first)"
+    )
+    return "row"
 
 
 def _read(path: Path, columns: Layout, gathered: Gathered) -> dict[str, _Rows]:

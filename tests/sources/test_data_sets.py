@@ -213,6 +213,20 @@ def test_data_science_bowl_counts_down_columns(tmp_path: Path, nested: bool) -> 
     assert other[0].instances().mask(0).tolist() != data[0].instances().mask(0).tolist()
 
 
+def test_the_order_that_a_column_does_not_tell_is_told(tmp_path: Path) -> None:
+    write_table(tmp_path / "t.csv", ["id", "rle", "width", "height"], [["a", "1 3", 5, 4]])
+    data = open_collection(tmp_path / "t.csv")
+    assert data[0].instances().mask(0)[0].tolist() == [True] * 3 + [False] * 2
+    (note,) = data.notes
+    assert note.startswith("the column rle does not say how pixels are counted: along rows was taken")
+    assert "--order column" in note
+    for order in ("row", "column"):
+        said = open_collection(tmp_path / "t.csv", order=order)  # type: ignore[arg-type]
+        assert (said.notes, said[0].instances().mask(0)[0].sum()) == ((), 3 if order == "row" else 1)
+    write_table(tmp_path / "t.csv", ["id", "annotation", "width", "height"], [["a", "1 3", 5, 4]])
+    assert open_collection(tmp_path / "t.csv").notes == ()
+
+
 def test_a_submission_needs_images_for_its_sizes(tmp_path: Path) -> None:
     labels = solid_cells(30, 9, seed=1)[:20]
     rows = [["x", text] for text in rle.encode_labels(labels).values()] + [["empty", ""]]
