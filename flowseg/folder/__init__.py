@@ -258,6 +258,8 @@ class _Run:
     def _read(self, item: _Item) -> "_Read | Line":
         """Read an image; or return its line where an earlier run has done it."""
         _check_is_text(item)
+        if item.path.is_dir():
+            raise InputError(f"{item.path} cannot be looked into (may you read it?): what is in it is left out")
         digest = files.digest(item.path)
         line = self.ledger.get(item.name)
         if line is not None and self._is_still_right(item, line, digest):

@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from flowseg.errors import InputError
@@ -33,7 +33,8 @@ def find(inputs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str], recu
     -------
     list of Path
         Inputs keep their order; files of one folder or pattern are sorted as people count, so ``cell2`` before
-        ``cell10``, folder by folder. Each file comes once, where it is first named.
+        ``cell10``, folder by folder. Each file comes once, where it is first named. A folder below that cannot be
+        looked into stands there itself, so that whoever reads what is listed is told.
 
     Raises
     ------
@@ -80,9 +81,7 @@ def _of_one(name: str, recursive: bool) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        return _kept(
-            _files_below(path, recursive), f"folder {name}", "" if recursive else "; look below with --recursive"
-        )
+        return _in_folder(path, recursive)
     if not glob.has_magic(name):
         raise InputError(f"{name} does not exist")
     matches = [Path(match) for match in glob.iglob(name, recursive=True)]
@@ -90,22 +89,27 @@ def _of_one(name: str, recursive: bool) -> list[Path]:
     return _kept(files, f"pattern {name}", " (it matches folders only)" if matches and not files else "")
 
 
-def _files_below(folder: Path, recursive: bool) -> Iterator[Path]:
-    """Yield the files of a folder; links to folders are not followed, so there is an end."""
-    for place, folders, files in os.walk(folder, onerror=_refuse):
+def _in_folder(folder: Path, recursive: bool) -> list[Path]:
+    """List the images of a folder; links to folders are not followed, so there is an end."""
+    closed: list[Path] = []
+
+    def note(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise InputError(f"{folder} cannot be looked into: {error.strerror}") from error
+        closed.append(Path(error.filename))
+
+    files = []
+    for place, folders, names in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")] if recursive else []
-        yield from (Path(place, name) for name in files)
+        files += [Path(place, name) for name in names]
+    return _kept(files, f"folder {folder}", "" if recursive else "; look below with --recursive", closed)
 
 
-def _refuse(error: OSError) -> None:
-    raise InputError(f"{error.filename} cannot be looked into: {error.strerror}") from error
-
-
-def _kept(files: Iterable[Path], what: str, hint: str) -> list[Path]:
-    """Keep the images, sorted; raise where none is left, saying what was passed over."""
+def _kept(files: Iterable[Path], what: str, hint: str, closed: Iterable[Path] = ()) -> list[Path]:
+    """Keep the images and what is closed, sorted; raise where nothing is left, saying what was passed over."""
     seen = [path for path in files if not path.name.startswith(".")]
     images = [path for path in seen if path.suffix.lower() in EXTENSIONS]
-    kept = sorted((path for path in images if not is_output(path)), key=natural_key)
+    kept = sorted([*(path for path in images if not is_output(path)), *closed], key=natural_key)
     if kept:
         return kept
     outputs, others = len(images), len(seen) - len(images)

@@ -151,6 +151,14 @@ def test_what_the_disk_says_is_said_in_words(tmp_path: Path, monkeypatch: pytest
     assert files.in_words(OSError(errno.EACCES, "Denied", str(beside))) == f"{tmp_path} cannot be written to: Denied"
 
 
+def test_a_folder_that_could_not_be_looked_into_is_one_failure(tmp_path: Path) -> None:
+    paths = [save(tmp_path / "in" / "a.tif", 2), tmp_path / "in" / "closed", save(tmp_path / "in" / "open/b.tif", 3)]
+    paths[1].mkdir()
+    lines = go(FakeModel(), paths, Job(tmp_path / "out"))
+    assert statuses(lines) == ["done", "failed", "done"]
+    assert lines[1]["error"].startswith(f"{paths[1]} cannot be looked into")
+
+
 @pytest.mark.parametrize("most", [0, -1])
 def test_memory_that_cannot_be_is_refused(tmp_path: Path, most: int) -> None:
     with pytest.raises(OptionError, match="above 0"):

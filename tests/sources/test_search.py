@@ -1,4 +1,6 @@
+import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,8 @@ import pytest
 from flowseg.errors import InputError
 from flowseg.sources import image_files
 from flowseg.sources._search import natural_key
+
+Closing = Callable[[Path], None]
 
 
 @pytest.fixture
@@ -18,6 +22,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).write_bytes(b"x")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> Closing:
+    """Return what keeps a folder from being listed, also by root, who lists every folder."""
+    scandir, those = os.scandir, set[str]()
+
+    def refuse(path: str) -> "os._ScandirIterator[str]":
+        if os.fspath(path) in those:
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    return lambda path: those.add(str(path))
 
 
 def names(found: list[Path]) -> list[str]:
@@ -37,6 +55,23 @@ def test_folders_below(folder: Path) -> None:
         f"{folder.as_posix()}/{name}"
         for name in [*ALL[:3], "cell2.TIF", "cell10.tif", "deep/deeper/z.tiff", "deep/x.bmp", "odd[1].tif"]
     ]
+
+
+def test_a_folder_below_that_cannot_be_looked_into_is_listed(folder: Path, closed: Closing) -> None:
+    closed(folder / "deep")
+    found = names(image_files.find([folder], recursive=True))
+    assert found == [f"{folder.as_posix()}/{name}" for name in [*ALL[:5], "deep", ALL[5]]]
+    assert names(image_files.find([folder])) == [f"{folder.as_posix()}/{name}" for name in ALL]
+    closed(folder)
+    with pytest.raises(InputError, match=rf"{folder} cannot be looked into: Permission denied"):
+        image_files.find([folder], recursive=True)
+
+
+def test_links_to_folders_above_have_an_end(folder: Path) -> None:
+    before = names(image_files.find(".", recursive=True))
+    for name in ("deep/above", "deep/deeper/here"):
+        (folder / name).symlink_to(folder, target_is_directory=True)
+    assert names(image_files.find(".", recursive=True)) == before
 
 
 def test_patterns(folder: Path) -> None:
