@@ -200,3 +200,37 @@ def test_a_list_of_results_beside_the_file_that_names_its_images(data: Path) -> 
     result = run(results, truth, "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["overall"]["kaggle_map"] == 1
+
+
+def test_folders_below_are_matched_with_their_folders(data: Path) -> None:
+    flat = {each["name"]: each for each in json.loads(run(data / "pred", data / "truth", "--json").output)["images"]}
+    for number in range(COUNT):
+        below = f"p{number % 2}"  # the same name in both
+        for source, target in (
+            (f"pred/im{number}_labels.png", f"nested/pred/{below}/{number // 2}_labels.png"),
+            (f"truth/images/im{number}.png", f"nested/truth/{below}/images/{number // 2}.png"),
+            (f"truth/masks/im{number}.png", f"nested/truth/{below}/masks/{number // 2}.png"),
+            (f"truth/masks/im{number}.png", f"nested/alone/{below}/{number // 2}.png"),
+        ):
+            (data / target).parent.mkdir(parents=True, exist_ok=True)
+            (data / target).write_bytes((data / source).read_bytes())
+    (data / "nested/pred/p0/loop").symlink_to(data / "nested/pred", target_is_directory=True)
+    pred, worst = data / "nested/pred", data / "worst"
+    assert "or take all their label images with --recursive" in run(pred, data / "nested/truth").output
+    for truth in (data / "nested/truth", data / "nested/alone"):
+        nested = run(pred, truth, "--recursive", "--json", "--overlays", worst, "--worst", 1)
+        assert nested.exit_code == 0, nested.output
+        found = {each["name"]: each for each in json.loads(nested.output)["images"]}
+        wanted = {"p0/0": "im0", "p1/0": "im1", "p0/1": "im2", "p1/1": "im3"}
+        assert found == {name: {**flat[old], "name": name} for name, old in wanted.items()}
+    assert [path.name for path in worst.iterdir()] == ["1_p1__1.png"]
+    (data / "nested/truth/p0/images/more.png").write_bytes((data / "truth/images/im0.png").read_bytes())
+    assert (
+        f"{data}/nested/truth/p0: more.png has no masks more" in run(pred, data / "nested/truth", "--recursive").output
+    )
+    (data / "nested/pred/p2").mkdir()
+    (data / "nested/pred/p2/picture.png").write_bytes((data / "truth/images/im0.png").read_bytes())
+    left = run(pred, data / "nested/alone", "--recursive")
+    assert f"no label images are known by their names in {pred / 'p2'}: left out" in left.output
+    (data / "empty").mkdir()
+    assert "the folders below it have no label images" in run(data / "empty", data / "truth", "--recursive").output

@@ -28,6 +28,7 @@ import click
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of the images, where it is elsewhere.")
 @click.option("--order", type=click.Choice(["row", "column"]), help="Of run-length encodings in PRED.")
 @click.option("--truth-order", type=click.Choice(["row", "column"]), help="Of run-length encodings in TRUTH.")
+@click.option("--recursive", is_flag=True, help="Label images in folders of folders too, matched with their folders.")
 @click.option("--axes", help="Axes of TIFF files that do not say them, for --overlays.")
 @click.option("--resamples", type=click.IntRange(0), default=1000, show_default=True, help="For confidence intervals.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -45,6 +46,7 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
       flowseg evaluate submission.csv train.csv --by cell_type --missing skip
       flowseg evaluate results/ data/ --worst 10 --overlays worst --csv scores.csv
       flowseg evaluate results/ data/ --report scores.html
+      flowseg evaluate plate/ truth/ --recursive      plate/A1/x_labels.tif against truth/A1/x_masks.tif
     """
     import numpy as np
 
@@ -90,7 +92,12 @@ def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
 
     images = settings["images"]
     truths = data_sets.open_collection(
-        truth, settings["truth_format"], images=images, order=settings["truth_order"], expect_labels=True
+        truth,
+        settings["truth_format"],
+        images=images,
+        order=settings["truth_order"],
+        expect_labels=True,
+        recursive=settings["recursive"],
     )
     if coco_json.is_results(pred) and truth.is_file():
         images = truth
@@ -100,7 +107,13 @@ def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
         folders = {item.path.parent for item in truths if item.path is not None}
         images = folders.pop() if len(folders) == 1 else None
     predictions = data_sets.open_collection(
-        pred, settings["format_"], images=images, order=settings["order"], expect_labels=True, like=truths
+        pred,
+        settings["format_"],
+        images=images,
+        order=settings["order"],
+        expect_labels=True,
+        recursive=settings["recursive"],
+        like=truths,
     )
     for side in (predictions, truths):
         # What cannot be read is not empty: of the truth, it can only be left out whole.
@@ -128,7 +141,8 @@ def _draw(predictions: Any, truths: Any, scores: Any, settings: dict[str, Any]) 
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(worst, start=1):
         picture = pictures.overlay(pairs[image.name], settings["axes"])
-        _write(folder / f"{number:0{len(str(len(worst)))}d}_{image.name}.png", plots.png(picture))
+        name = image.name.replace("/", "__")
+        _write(folder / f"{number:0{len(str(len(worst)))}d}_{name}.png", plots.png(picture))
     return len(worst)
 
 

@@ -23,7 +23,7 @@ class Item:
     Attributes
     ----------
     name
-        Its id in the collection: unique, and safe as the name of a file.
+        Its id in the collection: unique, and safe as the name of a file, below folders where it has some (``a/x``).
     path
         The image file; None where there are instances alone, as in a submission.
     load

@@ -79,6 +79,7 @@ def open_collection(
     order: Order | None = None,
     expect_labels: bool = False,
     like: Collection | None = None,
+    recursive: bool = False,
 ) -> Collection:
     """List what a data set holds; pixels are read later.
 
@@ -99,6 +100,8 @@ def open_collection(
         Take a folder of images of no other kind for label images.
     like
         A data set of the same names; it says how large images are where a table without any image does not.
+    recursive
+        Of a folder, take the label images of all folders below it too, named with their folders: ``plate1/a``.
 
     Returns
     -------
@@ -123,6 +126,8 @@ def open_collection(
     if format is not None and format not in KINDS:
         raise OptionError(f"format is {format!r}; wanted one of {', '.join(KINDS)}")
     try:
+        if recursive and place.is_dir() and format in (None, "pairs", "labels"):
+            return label_pairs.read_below(place, images=how.images)
         return KINDS[format or _recognised(place, how, expect_labels)].read(place, how)
     except OSError as error:
         raise InputError(f"{error.filename or place} cannot be read: {error.strerror or error}") from error
@@ -155,17 +160,18 @@ def _recognised(path: Path, how: _How, expect_labels: bool) -> str:
         return _TABLES[path.suffix.lower()]  # which says what it misses
     known = "".join(f"\n  {name}: {kind.about}" for name, kind in KINDS.items())
     if not found:
-        hint = _hint(path) if path.is_dir() else ""
+        hint = _hint(path, expect_labels) if path.is_dir() else ""
         raise InputError(f"{path} is no data set that is known{_seen(path)}{hint}; wanted one of{known}")
     seen = "; ".join(f"{name}: {what}" for name, what in found.items())
     raise InputError(f"{path} could be {' or '.join(found)}: say which with --format ({seen}); they are{known}")
 
 
-def _hint(folder: Path) -> str:
+def _hint(folder: Path, expect_labels: bool) -> str:
     """Say what may be meant: data sets in the folders of a folder, or label images with an ending of their own."""
     below = [each for each in folders_in(folder)[:_MOST_BELOW] if any(kind.recognised(each) for kind in KINDS.values())]
     if below:
-        return f"; there are data sets in it: name one, {told(str(each) for each in below)}"
+        every = ", or take all their label images with --recursive" if expect_labels else ""
+        return f"; there are data sets in it: name one, {told(str(each) for each in below)}{every}"
     ending = label_pairs.likely_suffix(folder)
     return f"; if {ending[0]} are pairs, say --mask-suffix={ending[1]}" if ending else ""
 

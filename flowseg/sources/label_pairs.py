@@ -1,7 +1,7 @@
 """Images with label images: side by side in one folder, in two folders, or label images alone."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -78,6 +78,44 @@ def read_alone(path: Path, *, images: Path | None = None) -> Collection:
     if not labels:
         raise InputError(f"{path} has no label images: looked for *{', *'.join(EXTENSIONS)}")
     return _noted(_matched(path, [] if images is None else files_in(images), labels, {}), [path], has_pictures)
+
+
+def read_below(root: Path, *, images: Path | None = None) -> Collection:
+    """List the pairs of a folder and of all folders below it as one, named with their folders: ``plate1/a``.
+
+    Where no folder has pairs, all images are label images. Links to folders are not followed.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    images
+        One with the same folders below, for the images, where they are elsewhere.
+    """
+    places = list(_places(root))
+    paired = [place for place in places if recognised(place)]
+    pictures = [place for place in places if place not in paired and has_pictures(place)]
+    if not paired and not pictures:
+        raise InputError(f"{root} and the folders below it have no label images: looked for *{', *'.join(EXTENSIONS)}")
+    gathered = Gathered()
+    for place in paired or pictures:
+        inside = place.relative_to(root)
+        own = None if images is None else images / inside
+        found = read(place, images=own) if paired else read_alone(place, images=own)
+        gathered.items += [replace(item, name=(inside / item.name).as_posix()) for item in found]
+        gathered.problems += [f"{place}: {problem}" for problem in found.problems]
+    if paired and pictures:
+        gathered.notes.append(f"no label images are known by their names in {told(map(str, pictures))}: left out")
+    return gathered.collection(root, "pairs")
+
+
+def _places(folder: Path) -> Iterator[Path]:
+    """Yield a folder and all below it, but for those that hold its images and its masks."""
+    pictures, masks = _two_folders(folder)
+    yield folder
+    for below in folders_in(folder):
+        if not below.is_symlink() and not (pictures and masks and below in (*pictures, *masks)):
+            yield from _places(below)
 
 
 def has_pictures(folder: Path) -> bool:
