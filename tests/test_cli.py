@@ -1,6 +1,7 @@
 """The command line: quick to start, plain in its errors."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -58,6 +59,15 @@ def test_errors_are_one_plain_message(error: Exception, message: str) -> None:
     result = CliRunner().invoke(group, ["fails"])
     assert result.exit_code == 1
     assert result.output == f"Error: {message}\n"
+
+
+@pytest.mark.parametrize("arguments", [["models", "list"], ["models", "list", "--json"], ["evaluate", "--help"]])
+def test_a_reader_that_has_gone_ends_a_command_without_a_word(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "flowseg", *arguments], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_doctor_tells_what_is_there() -> None:

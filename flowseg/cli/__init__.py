@@ -15,6 +15,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except FlowsegError as error:
             raise click.ClickException(str(error)) from error
+        except BrokenPipeError:
+            raise  # whoever read what is printed has gone: click ends without a word
         except OSError as error:
             from flowseg.files import in_words
 
