@@ -36,12 +36,14 @@ __all__ = [
     "Verified",
     "cellpose_folder",
     "entries",
+    "existing",
     "fetch",
     "find",
     "folder",
     "read",
     "resolve",
     "verify",
+    "verify_file",
     "where",
 ]
 
@@ -67,11 +69,14 @@ class Located:
 
 
 class Verified(NamedTuple):
-    """A file that was checked: where it is, its digest, and against what: "registry", "first seen" or "nothing"."""
+    """A file that was checked: where it is, its digest, and against what.
+
+    That is "registry", "first seen", "nothing", or "its header" where it was read as a whole.
+    """
 
     path: Path
     sha256: str
-    against: Literal["registry", "first seen", "nothing"]
+    against: Literal["registry", "first seen", "nothing", "its header"]
 
 
 # ---------------------------------------------------------------------------------------------------- the folders
@@ -138,16 +143,25 @@ def resolve(
         The model cannot be fetched; the message says which file to put where.
     """
     text = os.fspath(name)
-    if not text.strip() or "\0" in text:
-        raise OptionError(f"the model's name is {text!r}; wanted a name or the path of a file")
-    path, entry = Path(text).expanduser(), registry.named(text)
-    if path.exists() and not (entry and path.is_dir()):  # a folder of results may be called nuclei
+    path, entry = existing(text), registry.named(text)
+    if path is not None:
         return _of_path(path)
     if entry is None:
         raise ModelError(f"{text}: there is no such file" if _looks_like_a_path(text) else registry.unknown(text))
     if where(entry) is None:
         return fetch(entry.name, url=url, limits=limits, progress=progress)
     return _checked(entry)
+
+
+def existing(name: str) -> Path | None:
+    """Return the file that a name is the path of, if there is one: it wins over a model of that name."""
+    if not name.strip() or "\0" in name:
+        raise OptionError(f"the model's name is {name!r}; wanted a name or the path of a file")
+    path = Path(name).expanduser()
+    is_model = path.exists() and not (
+        registry.named(name) and path.is_dir()
+    )  # a folder of results may be called nuclei
+    return path if is_model else None
 
 
 def fetch(
@@ -185,6 +199,18 @@ def verify(name: str) -> list[Verified]:
     _refuse_missing(entry)
     paths = [(file, _where(file.name, entry.kind)) for file in entry.files]
     return [_verified(file, path) for file, path in paths if path is not None]
+
+
+def verify_file(path: Path) -> Verified:
+    """Check a model file against the registry, which may know it by its name, and read it as a whole.
+
+    Raises
+    ------
+    ModelError
+        It is no model, or damaged.
+    """
+    located = _of_path(path)
+    return Verified(path, read(located).digest, "registry" if located.entry else "its header")
 
 
 def read(located: Located) -> "Checkpoint":

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from flowseg import checkpoint, cli, registry, zoo
 from flowseg.download import Limits
 from flowseg.errors import DownloadError, FlowsegError, ModelError, OptionError
-from flowseg.options import ModelConfig
+from flowseg.options import Architecture, ModelConfig, Thresholds
 from flowseg.segment import load_model
 from tests.networks import TINY, scrambled
 from tests.peers import Server, serving
@@ -403,6 +403,28 @@ def test_fetch_and_verify(place: Place) -> None:
     assert "ships no model named ours" in flowseg("models", "verify", "ours", code=1)
     (place.models / "knowntorch_0").unlink()
     assert "'flowseg models fetch known' fetches it" in flowseg("models", "verify", "known", code=1)
+
+
+def test_files_are_shown_and_verified_too(place: Place, tmp_path: Path) -> None:
+    path = tmp_path / "mine"
+    groups = {"round": Thresholds(cellprob_threshold=-1.5, diameter=21.0)}
+    architecture = Architecture(widths=(4, 6), style=False)
+    config = ModelConfig(architecture=architecture, diameter_mean=19.0, min_size=7, group_thresholds=groups)
+    digest = checkpoint.write_flowseg(path, config, scrambled(architecture).state_dict())
+    text = flowseg("models", "show", str(path))
+    for part in (str(path), digest, "4, 6, not style", "19 pixels", "smallest 7", "round", "-1.5", "21 pixels"):
+        assert part in text
+    told = json.loads(flowseg("models", "show", str(path), "--json"))
+    assert (told["sha256"], told["architecture"]["widths"], told["min_size"]) == (digest, [4, 6], 7)
+    assert flowseg("models", "verify", str(path)).startswith(f"{path} reads whole")
+    path.write_bytes(path.read_bytes()[:-40])
+    assert str(path) in flowseg("models", "verify", str(path), code=1)
+    known = tmp_path / "knowntorch_0"
+    known.write_bytes(KNOWN)
+    assert f"{known} is right" in flowseg("models", "verify", str(known))
+    assert "A paper" in flowseg("models", "show", str(known))
+    assert "is a folder" in flowseg("models", "show", str(tmp_path), code=1)
+    assert "no such file" in flowseg("models", "verify", str(tmp_path / "gone"), code=1)
 
 
 def test_fetch_from_a_wrong_address(place: Place) -> None:

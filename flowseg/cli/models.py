@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,17 +55,22 @@ def list_models(as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", metavar="NAME|PATH")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> None:
-    """Show what is known of a model: files, channels, terms, whom to cite.
+    """Show what is known of a model: files, channels, terms, whom to cite; of a file, what it says about itself.
 
     \b
     Examples:
       flowseg models show cyto3
+      flowseg models show run/model.safetensors       network, diameter, thresholds
     """
     from flowseg import zoo
 
+    path = zoo.existing(name)
+    if path is not None:
+        _show_file(path, as_json)
+        return
     entry = zoo.find(name)
     row = asdict(entry) | {"path": _row(entry)["path"]}
     if as_json:
@@ -85,6 +90,50 @@ def show(name: str, as_json: bool) -> None:
         "licence": f"{entry.licence}. {entry.licence_note}",
         "cite": "\n            ".join(entry.citations),
     }
+    _print(lines)
+
+
+def _show_file(path: Path, as_json: bool) -> None:
+    from flowseg import zoo
+
+    located = zoo.resolve(path)
+    found = zoo.read(located)
+    config, network = found.config, found.config.architecture
+    if as_json:
+        about = {"path": str(path), "sha256": found.digest, "format": found.source}
+        click.echo(json.dumps(about | config.to_dict(), indent=1))
+        return
+    said = "" if found.diameter_known else ", as is assumed: the file does not say"
+    missing = [name for name in ("residual", "style") if not getattr(network, name)]
+    lines = {
+        "name": config.name or "the file does not say",
+        "file": f"{path}, {path.stat().st_size} bytes, of {found.source} {config.flowseg_version}".rstrip(),
+        "sha256": found.digest,
+        "size model": located.size_model_path or "none: the diameter is found from what is segmented",
+        "network": f"{network.channels} channels in, {network.outputs} maps out, {network.kernel} x {network.kernel} "
+        f"kernels, levels of {', '.join(map(str, network.widths))}" + "".join(f", not {name}" for name in missing),
+        "diameter": f"cells are resized to {config.diameter_mean:g} pixels for the network{said}",
+        "channels": ", ".join(config.channel_names) or "the file does not say",
+        "flows": f"target {config.target}",
+        "thresholds": _thresholds(config),
+        **{f"  {name}": _thresholds(own) for name, own in config.group_thresholds.items()},
+        "trained on": config.training_data,
+        "licence": config.licence,
+        "cite": config.citation.replace("\n", "\n            "),
+    }
+    _print({key: value for key, value in lines.items() if value})
+
+
+def _thresholds(own: Any) -> str:
+    """Return what is chosen for images, or a group of them, where nothing else is asked for."""
+    diameter = f"{own.diameter:g} pixels" if own.diameter else "estimated from each image"
+    return (
+        f"cell probability {own.cellprob_threshold:g}, flow error {own.flow_threshold:g}, smallest {own.min_size} "
+        f"pixels, diameter {diameter}"
+    )
+
+
+def _print(lines: Mapping[str, object]) -> None:
     for key, value in lines.items():
         click.echo(f"{key:<10}  {value}")
 
@@ -112,26 +161,30 @@ def fetch(names: tuple[str, ...], url: str | None) -> None:
 
 
 @command.command("verify")
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, metavar="[NAME|PATH...]")
 def verify(names: tuple[str, ...]) -> None:
-    """Check models against their digests; without names, every model that is here.
+    """Check models against their digests, and read files that are no model's of the list; without names, all here.
 
     \b
     Examples:
       flowseg models verify
       flowseg models verify cyto3
+      flowseg models verify run/model.safetensors
     """
     from flowseg import zoo
     from flowseg.errors import ModelError
 
     failed = False
-    chosen = names or [entry.name for entry in zoo.entries() if zoo.where(entry)]
-    for name in chosen:
+    chosen = [(name, zoo.existing(name)) for name in names]
+    if not names:
+        chosen = [(entry.name, None) for entry in zoo.entries() if zoo.where(entry)]
+    for name, path in chosen:
+        begins = "" if path else f"{name}: "  # what is said of a file names it
         try:
-            for each in zoo.verify(name):
-                click.echo(f"{name}: {each.path} {_VERDICTS[each.against]} ({each.sha256})")
+            for each in [zoo.verify_file(path)] if path else zoo.verify(name):
+                click.echo(f"{begins}{each.path} {_VERDICTS[each.against]} ({each.sha256})")
         except ModelError as error:
-            click.echo(f"{name}: {error}", err=True)
+            click.echo(f"{begins}{error}", err=True)
             failed = True
     if not chosen:
         click.echo("no model is here")
@@ -143,6 +196,7 @@ _VERDICTS = {
     "registry": "is right",
     "first seen": "is the one first seen",
     "nothing": "has no digest to compare with",
+    "its header": "reads whole, and has no digest to compare with",
 }
 
 
