@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -234,3 +235,29 @@ def test_folders_below_are_matched_with_their_folders(data: Path) -> None:
     assert f"no label images are known by their names in {pred / 'p2'}: left out" in left.output
     (data / "empty").mkdir()
     assert "the folders below it have no label images" in run(data / "empty", data / "truth", "--recursive").output
+
+
+def test_stacks_are_drawn_on_by_plane(data: Path) -> None:
+    for path in sorted((data / "truth/images").iterdir()):
+        picture = np.asarray(Image.open(path))
+        tifffile.imwrite(path.with_suffix(".tif"), np.stack([picture * 0, picture]), metadata={"axes": "ZYX"})
+        path.unlink()
+    given = (
+        data / "pred",
+        data / "truth",
+        "--worst",
+        1,
+        "--report",
+        data / "scores.html",
+        "--overlays",
+        data / "worst",
+    )
+    assert "plane" in run(*given).output
+    drawn = []
+    for plane in ("Z=0", "Z=1"):
+        result = run(*given, "--plane", plane)
+        assert result.exit_code == 0, result.output
+        views = sorted((data / "scores_files").iterdir())
+        drawn.append([path.read_bytes() for path in (*views, *(data / "worst").iterdir())])
+    assert len(drawn[0]) == COUNT + 1
+    assert all(one != other for one, other in zip(*drawn, strict=True))

@@ -29,7 +29,8 @@ import click
 @click.option("--order", type=click.Choice(["row", "column"]), help="Of run-length encodings in PRED.")
 @click.option("--truth-order", type=click.Choice(["row", "column"]), help="Of run-length encodings in TRUTH.")
 @click.option("--recursive", is_flag=True, help="Label images in folders of folders too, matched with their folders.")
-@click.option("--axes", help="Axes of TIFF files that do not say them, for --overlays.")
+@click.option("--axes", help="Axes of TIFF files that do not say them, where images are drawn on.")
+@click.option("--plane", help="Plane of images with several, as segment was told: Z=3 or Z=3,T=0.")
 @click.option("--resamples", type=click.IntRange(0), default=1000, show_default=True, help="For confidence intervals.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -140,7 +141,7 @@ def _draw(predictions: Any, truths: Any, scores: Any, settings: dict[str, Any]) 
     worst = scores.images[: settings["worst"]]
     folder.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(worst, start=1):
-        picture = pictures.overlay(pairs[image.name], settings["axes"])
+        picture = pictures.overlay(pairs[image.name], settings["axes"], settings["plane"])
         name = image.name.replace("/", "__")
         _write(folder / f"{number:0{len(str(len(worst)))}d}_{name}.png", plots.png(picture))
     return len(worst)
@@ -156,7 +157,7 @@ def _write_report(predictions: Any, truths: Any, scores: Any, settings: dict[str
     pairs = comparison.match_names(predictions, truths, settings["missing"]).both
     title = " against ".join(side.root.resolve().name for side in (predictions, truths))
     with late_bar("drawing", len(pairs), settings["quiet"] or settings["as_json"]) as step:
-        report.write(path, title, pairs, scores, settings["axes"], step, predictions.root)
+        report.write(path, title, pairs, scores, settings["axes"], step, predictions.root, settings["plane"])
 
 
 def _write(path: Path, data: bytes) -> None:

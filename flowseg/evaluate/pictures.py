@@ -35,15 +35,15 @@ MISSED = _Kind("missed", (255, 48, 32), True)
 SPURIOUS = _Kind("spurious", (255, 80, 255), True)
 
 
-def overlay(pair: Pair, axes: str | None = None) -> Colours:
+def overlay(pair: Pair, axes: str | None = None, plane: str | None = None) -> Colours:
     """Draw one image with its truth and its prediction, and a legend below that counts each kind.
 
     Parameters
     ----------
     pair
         The image on both sides; where neither has the pixels, outlines are drawn on black.
-    axes
-        Of image files that do not say them.
+    axes, plane
+        Axes of image files that do not say them, and which plane of those with several.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def overlay(pair: Pair, axes: str | None = None) -> Colours:
     assert isinstance(found, metrics.Overlaps)
     matched = metrics.match_of(found, 0.5)
     wrong = find_errors(found, matched)
-    picture, factor = _canvas(pair, truth.shape, axes)
+    picture, factor = _canvas(pair, truth.shape, axes, plane)
     kinds = (
         (truth, TRUE, found.truth_labels, ~(wrong.split | wrong.missed)),
         (pred, FOUND, found.pred_labels, ~(wrong.merged | wrong.spurious)),
@@ -72,12 +72,12 @@ def overlay(pair: Pair, axes: str | None = None) -> Colours:
     return _with_legend(picture, title, counts)
 
 
-def _canvas(pair: Pair, shape: tuple[int, int], axes: str | None) -> tuple[Colours, int]:
+def _canvas(pair: Pair, shape: tuple[int, int], axes: str | None, plane: str | None) -> tuple[Colours, int]:
     """Return the image in colours, enlarged by a whole factor, and the factor."""
     item = next((one for one in (pair.truth, pair.prediction) if one is not None and one.path is not None), None)
     picture = np.zeros((*shape, 3), np.uint8)
     if item is not None:
-        image: images.Image = item.image(axes)
+        image: images.Image = item.image(axes, plane)
         if image.shape != shape:
             raise InputError(f"{image.name} has the shape {image.shape}; wanted {shape}, as the truth of {pair.name}")
         picture = plots.seen(image.pixels)

@@ -24,6 +24,7 @@ def write(
     axes: str | None = None,
     tell: Callable[[object], None] = lambda pair: None,
     results: Path | None = None,
+    plane: str | None = None,
 ) -> None:
     """Write the page, and beside it a folder with a view of each image: ``x_files`` for ``x.html``.
 
@@ -43,12 +44,14 @@ def write(
         Called after each image.
     results
         Folder of a run's results: flows that were kept there are shown too.
+    plane
+        Which plane of image files with several.
     """
     by_name = {pair.name: pair for pair in pairs}
     folder = page.folder_of_views(path)
     rows = []
     for number, score in enumerate(scores.images):
-        shown, notes = view_of(by_name[score.name], axes, results)
+        shown, notes = view_of(by_name[score.name], axes, results, plane)
         data = view.encode(shown)
         file = folder / f"{number:05d}.js"
         files.write_whole(file, data)
@@ -57,10 +60,12 @@ def write(
     files.write_whole(path, page.document(title, _facts(scores), rows))
 
 
-def view_of(pair: Pair, axes: str | None = None, results: Path | None = None) -> tuple[view.View, list[str]]:
+def view_of(
+    pair: Pair, axes: str | None = None, results: Path | None = None, plane: str | None = None
+) -> tuple[view.View, list[str]]:
     """Return what is shown of one image, and what could not be."""
     pred, truth = pair.load()
-    planes, notes = _planes(pair, truth.shape, axes)
+    planes, notes = _planes(pair, truth.shape, axes, plane)
     kept = _kept(pair.name, truth.shape, results)
     found = overlaps_of(truth, pred, allow_overlap=True)
     assert isinstance(found, metrics.Overlaps)
@@ -87,13 +92,15 @@ def view_of(pair: Pair, axes: str | None = None, results: Path | None = None) ->
     return shown, notes
 
 
-def _planes(pair: Pair, shape: tuple[int, int], axes: str | None) -> tuple[npt.NDArray[Any] | None, list[str]]:
+def _planes(
+    pair: Pair, shape: tuple[int, int], axes: str | None, plane: str | None
+) -> tuple[npt.NDArray[Any] | None, list[str]]:
     """Return the pixels of an image, or why they cannot be shown: scores are worth a page without them."""
     item = next((one for one in (pair.truth, pair.prediction) if one is not None and one.path is not None), None)
     if item is None:
         return None, ["where the image lies is not known: say so with --images"]
     try:
-        image = item.image(axes)
+        image = item.image(axes, plane)
         arrays.check_same_shape(shape, image.shape, f"the masks of {pair.name} and its image")
     except FlowsegError as error:
         return None, [str(error)]
