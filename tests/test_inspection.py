@@ -153,6 +153,16 @@ def test_the_command_prints_json_and_fails_on_problems(tmp_path: Path) -> None:
     assert report["suspicions"]["holes"] == {"count": 0, "worst": []}
 
 
+def test_what_a_limit_limits_is_said(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    root, page = data_set(tmp_path / "data"), tmp_path / "data.html"
+    result = CliRunner().invoke(cli.main, ["inspect", str(root), "--limit", "3", "--report", str(page)])
+    assert "3 of 4 images, 6 instances" in result.output
+    assert "a page of 3 images" in result.output
+    assert "3 of 4" in page.read_text()
+    assert len(list((tmp_path / "data_files").iterdir())) == 3
+
+
 def test_a_true_mask_is_not_drawn_over(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     root = data_set(tmp_path / "data")

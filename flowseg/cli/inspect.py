@@ -19,9 +19,16 @@ _MOST_SHAPES = 6
 @click.option("--mask-suffix", help="End of the names of label images: _masks.")
 @click.option("--order", type=click.Choice(["row", "column"]), help="How a CSV counts pixels; else by its columns.")
 @click.option("--axes", help="Axes of TIFF files that do not say them, for the sheet.")
-@click.option("--limit", type=click.IntRange(min=1), help="Look at so many images only, evenly over the data set.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Read so many images and masks only, spread evenly: counts, sizes, suspicions and --report are of those. "
+    "Which files belong together is looked at for all, and --sheet has --tiles.",
+)
 @click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Draw images with outlines to a PNG.")
-@click.option("--tiles", type=click.IntRange(1, 400), default=24, show_default=True, help="Images on the sheet.")
+@click.option(
+    "--tiles", type=click.IntRange(1, 400), default=24, show_default=True, help="Images on the sheet, spread evenly."
+)
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to look through: x.html.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(data: Path, as_json: bool, **settings: Any) -> None:
@@ -79,7 +86,7 @@ def _write_page(collection: Any, report: Any, settings: dict[str, Any], quiet: b
     items = sampled(collection, settings["limit"])
     whole = report.whole
     facts = {
-        "images": f"{report.images:,}",
+        "images": _read(report),
         "masks": f"{whole.instances:,}",
         "median diameter": f"{whole.diameter.median:.1f} px",
         "masks that share pixels": f"{whole.overlapping:,}",
@@ -110,9 +117,7 @@ def _draw(collection: Any, settings: dict[str, Any], quiet: bool) -> None:
 def _show(report: Any) -> None:
     """Print tables that fit 80 columns."""
     whole = report.whole
-    click.echo(f"{report.root} ({report.format}): {report.images} images, {whole.instances} instances")
-    if report.looked_at < report.images:
-        click.echo(f"looked at {report.looked_at} of them")
+    click.echo(f"{report.root} ({report.format}): {_read(report)} images, {whole.instances} instances")
     click.echo(f"sizes    {_told(report.shapes)}")
     if report.types:
         click.echo(f"types    {_told(report.types)}")
@@ -128,6 +133,12 @@ def _show(report: Any) -> None:
             click.echo(f"  {problem}")
         if len(report.problems) > _MOST_TOLD:
             click.echo(f"  and {len(report.problems) - _MOST_TOLD} more (--json lists all)")
+
+
+def _read(report: Any) -> str:
+    """Say how many images what follows is about."""
+    looked_at = f"{report.looked_at:,} of " if report.looked_at < report.images else ""
+    return f"{looked_at}{report.images:,}"
 
 
 def _told(counts: dict[str, int]) -> str:
