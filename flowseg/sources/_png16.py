@@ -1,11 +1,13 @@
 """PNG of 16 bits a sample and more than one sample a pixel: the only kind that Pillow does not decode in full.
 
 Follows the PNG specification (ISO/IEC 15948): chunks of length, type, data and checksum; one zlib stream of rows, each
-begun by the number of the filter that it went through.
+begun by the number of the filter that it went through. With interlacing (Adam7) these are the rows of seven pictures,
+the first of every eighth pixel both ways, the last of every other row.
 """
 
 import struct
 import zlib
+from itertools import accumulate
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -17,6 +19,9 @@ from flowseg.kernels import png
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Colour type: samples a pixel.
 _SAMPLES = {2: 3, 4: 2, 6: 4}
+# First row and column of each picture, and steps between its rows and columns.
+_WHOLE = ((0, 0, 1, 1),)
+_ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
 
 class DeepPng(NamedTuple):
@@ -38,25 +43,34 @@ def probe(stream: IO[bytes]) -> DeepPng | None:
         return None
     if width == 0 or height == 0:
         raise InputError(f"the header says {height} x {width} pixels")
-    return DeepPng(height, width, _SAMPLES[color], interlace != 0)
+    if interlace not in (0, 1):
+        raise InputError(f"damaged: interlacing {interlace} is not one of 0 and 1")
+    return DeepPng(height, width, _SAMPLES[color], interlace == 1)
 
 
 def decode(stream: IO[bytes]) -> npt.NDArray[np.uint16]:
     """Decode a stream from its start to (H, W, samples)."""
     stream.seek(0)
     header = probe(stream)
-    if header is None or header.interlaced:
-        raise InputError("16-bit colour PNG with interlacing is not read; save it without, or as TIFF")
-    row = header.width * header.samples * 2
-    wanted = header.height * (row + 1)
-    data = _inflated(stream, wanted)
-    if len(data) < wanted:
-        raise InputError(f"cut short: {len(data)} of {wanted} bytes of pixels")
-    rows = np.frombuffer(data, np.uint8, wanted).reshape(header.height, row + 1)
+    assert header is not None
+    pixels = np.empty((header.height, header.width, header.samples), np.uint16)
+    parts = [pixels[y::rows, x::columns] for y, x, rows, columns in (_ADAM7 if header.interlaced else _WHOLE)]
+    sizes = [len(part) * (part[0].nbytes + 1) if part.size else 0 for part in parts]
+    data = _inflated(stream, sum(sizes))
+    if len(data) < sum(sizes):
+        raise InputError(f"cut short: {len(data)} of {sum(sizes)} bytes of pixels")
+    for part, end, size in zip(parts, accumulate(sizes), sizes, strict=True):
+        if part.size:
+            rows = np.frombuffer(data, np.uint8, size, end - size).reshape(len(part), -1)
+            part[:] = _unfiltered(rows, header.samples).reshape(part.shape)
+    return pixels
+
+
+def _unfiltered(rows: npt.NDArray[np.uint8], samples: int) -> npt.NDArray[np.uint16]:
+    """Return the samples (H, width * samples) of filtered rows."""
     if rows[:, 0].max() > 4:
         raise InputError(f"damaged: filter {rows[:, 0].max()} is not one of 0..4")
-    pixels = png.unfiltered(rows, header.samples * 2)
-    return pixels.view(">u2").astype(np.uint16).reshape(header.height, header.width, header.samples)
+    return png.unfiltered(rows, samples * 2).view(">u2").astype(np.uint16)
 
 
 def _inflated(stream: IO[bytes], wanted: int) -> bytes:
