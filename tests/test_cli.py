@@ -61,6 +61,13 @@ def test_errors_are_one_plain_message(error: Exception, message: str) -> None:
     assert result.output == f"Error: {message}\n"
 
 
+def test_options_before_the_command_are_sent_behind_it() -> None:
+    result = CliRunner().invoke(cli.main, ["--model", "cyto3", "segment", "images", "-o", "out"])
+    assert result.exit_code == 2
+    assert "--model goes behind the command that has it: flowseg segment ... --model" in result.output
+    assert "No such option '--nothing'" in CliRunner().invoke(cli.main, ["--nothing"]).output
+
+
 @pytest.mark.parametrize("arguments", [["models", "list"], ["models", "list", "--json"], ["evaluate", "--help"]])
 def test_a_reader_that_has_gone_ends_a_command_without_a_word(arguments: list[str]) -> None:
     reader, writer = os.pipe()

@@ -10,6 +10,17 @@ from flowseg.errors import FlowsegError
 class _Commands(click.Group):
     """A group whose commands show an error of ours, or of the disk, as one plain message, without a traceback."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            option = error.option_name
+            owners = [name for name, each in self.commands.items() if any(option in one.opts for one in each.params)]
+            if not owners:
+                raise
+            text = f"{option} goes behind the command that has it: flowseg {owners[0]} ... {option}"
+            raise click.UsageError(text, ctx) from error
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
