@@ -197,7 +197,7 @@ def parse(channels: "ChannelChoice | Sequence[int | str | None] | str | int | No
     if channels is None:
         return ChannelChoice()
     if isinstance(channels, str):
-        items: list[Any] = [part.strip() for part in channels.split(",")]
+        items: list[Any] = [part.strip() for part in channels.split(",")] if channels.strip(" ,") else []
     elif isinstance(channels, Iterable):
         items = list(channels)
     else:

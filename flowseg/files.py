@@ -43,6 +43,14 @@ def write_whole(path: Path, data: bytes | Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those that it lies in, where they are not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder {folder} cannot be made: {in_words(error)}") from error
+
+
 def resolved(paths: Iterable[Path | None]) -> set[Path]:
     """Return what paths that may be None lead to."""
     return {path.resolve() for path in paths if path is not None}
@@ -126,6 +134,6 @@ def in_words(error: BaseException) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full ({what}): make room and run the same command again"
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else ""
-    if name.endswith(_PART):  # the file that is written first, then moved
+    if name.endswith((_PART, _LOCK)):  # files of ours that nobody asked for
         return f"{os.path.dirname(name) or '.'} cannot be written to: {what}"
     return f"{name}: {what}" if name else what

@@ -138,4 +138,5 @@ def unknown(name: str) -> str:
     every = {each.lower(): each for entry in models for each in (*entry.aliases, entry.name)}
     close = [every[each] for each in difflib.get_close_matches(name.lower(), every)]
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
-    return f"there is no model named {name!r}, and no such file{hint}\nThere are: {', '.join(names)}"
+    besides = "" if Path(name).exists() else ", and no such file"
+    return f"there is no model named {name!r}{besides}{hint}\nThere are: {', '.join(names)}"

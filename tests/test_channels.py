@@ -91,7 +91,7 @@ def test_a_name_twice_is_asked_about() -> None:
         channels.parse("a").take(twice)
 
 
-@pytest.mark.parametrize("given", [(), (-1,), (None, 1), (1.5,), (True,), "1,grey", ",1", "1,2,grey"])
+@pytest.mark.parametrize("given", [(), (-1,), (None, 1), (1.5,), (True,), "1,grey", ",1", "1,2,grey", "", " ,"])
 def test_choices_that_cannot_be(given: object) -> None:
     with pytest.raises(OptionError):
         channels.parse(given)

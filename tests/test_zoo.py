@@ -425,6 +425,7 @@ def test_files_are_shown_and_verified_too(place: Place, tmp_path: Path) -> None:
     assert "A paper" in flowseg("models", "show", str(known))
     assert "is a folder" in flowseg("models", "show", str(tmp_path), code=1)
     assert "no such file" in flowseg("models", "verify", str(tmp_path / "gone"), code=1)
+    assert f"no model named '{path}'\n" in flowseg("models", "fetch", str(path), code=1)  # the file is there
 
 
 def test_fetch_from_a_wrong_address(place: Place) -> None:

@@ -134,12 +134,12 @@ def _draw(predictions: Any, truths: Any, scores: Any, settings: dict[str, Any]) 
     folder = settings["overlays"]
     if folder is None:
         return 0
-    from flowseg import plots
+    from flowseg import files, plots
     from flowseg.evaluate import comparison, pictures
 
     pairs = {pair.name: pair for pair in comparison.match_names(predictions, truths, settings["missing"]).both}
     worst = scores.images[: settings["worst"]]
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     for number, image in enumerate(worst, start=1):
         picture = pictures.overlay(pairs[image.name], settings["axes"], settings["plane"])
         name = image.name.replace("/", "__")

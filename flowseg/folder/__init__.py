@@ -140,7 +140,7 @@ def run(
     items = [_Item(place, name, path) for place, (name, path) in enumerate(named(paths).items())]
     _check_inputs_are_safe(items, job)
     model.check(options)
-    job.out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(job.out)
     summary = Summary()
     with files.only_writer(job.out):
         one = _Run(model, job, options, summary, tell)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowseg.errors import InputError
+from flowseg.files import make_folder
 from flowseg.training.run_folder import RunFolder
 
 _SCORES = {"ap50": "AP at IoU 0.5", "ap75": "AP at IoU 0.75", "map": "mean AP 0.5 to 0.9"}
@@ -33,7 +34,7 @@ class Folds:
             raise InputError(
                 f"{self.path} holds a training already: continue it with --resume {self.path}, or choose another folder"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         RunFolder(self.path).write_json(self.config.name, {"command": dict(command), "started_in": os.getcwd()})
 
     def read_config(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from flowseg.errors import InputError
-from flowseg.files import only_writer, write_whole
+from flowseg.files import make_folder, only_writer, write_whole
 
 
 class Report(NamedTuple):
@@ -100,7 +100,7 @@ class RunFolder:
     def begin(self, config: dict[str, Any]) -> None:
         """Make the folder and write what was asked for."""
         self.require_new()
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         write_whole(self.config, _json(config))
 
     def clear(self) -> None:

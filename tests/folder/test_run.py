@@ -159,6 +159,14 @@ def test_a_folder_that_could_not_be_looked_into_is_one_failure(tmp_path: Path) -
     assert lines[1]["error"].startswith(f"{paths[1]} cannot be looked into")
 
 
+def test_folders_of_results_that_cannot_be_written_to_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths, out = [save(tmp_path / "in" / "a.tif", 2)], tmp_path / "out"
+    with pytest.raises(InputError, match=rf"the folder {paths[0]}/out cannot be made: .*Not a directory"):
+        run(FakeModel(), paths, Job(paths[0] / "out"), OPTIONS)  # type: ignore[arg-type]
+    locked = PermissionError(errno.EACCES, "Permission denied", str(out / files._LOCK))
+    assert files.in_words(locked) == f"{out} cannot be written to: Permission denied"
+
+
 @pytest.mark.parametrize("most", [0, -1])
 def test_memory_that_cannot_be_is_refused(tmp_path: Path, most: int) -> None:
     with pytest.raises(OptionError, match="above 0"):
