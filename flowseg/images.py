@@ -198,10 +198,7 @@ def _meaning(axes: str, shape: tuple[int, ...]) -> str:
 
 def fitted_axes(axes: str, shape: tuple[int, ...], name: str = "the image") -> str:
     """Check stated axes against a shape; where axes of length 1 were left out, ``_`` stands for them."""
-    letters = axes.upper()
-    wrong = sorted(set(letters) - set(AXES))
-    if wrong or len(set(letters)) < len(letters) or not {"Y", "X"} <= set(letters):
-        raise OptionError(f"axes {axes!r}; wanted Y, X and any of T, Z, C, S, each once, such as 'CYX'")
+    letters = parse_axes(axes)
     long = [size for size in shape if size > 1]
     if len(letters) == len(shape):
         fitted = letters
@@ -211,6 +208,18 @@ def fitted_axes(axes: str, shape: tuple[int, ...], name: str = "the image") -> s
     else:
         raise InputError(f"{name} has shape {shape}, which axes {axes!r} do not fit: {len(letters)} letters")
     return fitted
+
+
+def parse_axes(text: str) -> str:
+    """Read a letter for each axis.
+
+    >>> parse_axes("cyx")
+    'CYX'
+    """
+    letters = text.upper()
+    if not {"Y", "X"} <= set(letters) <= set(AXES) or len(set(letters)) < len(letters):
+        raise OptionError(f"axes {text!r}; wanted Y, X and any of T, Z, C, S, each once, such as 'CYX'")
+    return letters
 
 
 def parse_plane(text: str) -> dict[str, int]:

@@ -68,6 +68,13 @@ def test_options_before_the_command_are_sent_behind_it() -> None:
     assert "No such option '--nothing'" in CliRunner().invoke(cli.main, ["--nothing"]).output
 
 
+@pytest.mark.parametrize("command", ["segment", "masks", "train"])
+def test_an_empty_name_is_not_the_current_folder(command: str) -> None:
+    result = CliRunner().invoke(cli.main, [command, ".", "-o", ""])
+    assert result.exit_code == 2
+    assert "'-o' / '--out': an empty text; wanted the name of a folder" in result.output
+
+
 @pytest.mark.parametrize("arguments", [["models", "list"], ["models", "list", "--json"], ["evaluate", "--help"]])
 def test_a_reader_that_has_gone_ends_a_command_without_a_word(arguments: list[str]) -> None:
     reader, writer = os.pipe()

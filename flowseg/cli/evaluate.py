@@ -10,13 +10,15 @@ from typing import Any
 
 import click
 
+from flowseg.cli._paths import FOLDER
+
 
 @click.command("evaluate")
 @click.argument("pred", type=click.Path(path_type=Path))
 @click.argument("truth", type=click.Path(path_type=Path))
 @click.option("--by", metavar="COLUMN", help="Scores for each value of a column of the truth, such as cell_type.")
 @click.option("--worst", type=click.IntRange(0), default=5, show_default=True, help="How many of the worst images.")
-@click.option("--overlays", type=click.Path(file_okay=False, path_type=Path), help="Folder: draw the worst images.")
+@click.option("--overlays", type=FOLDER, help="Folder: draw the worst images.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to look through: x.html.")
 @click.option("--csv", "table", type=click.Path(dir_okay=False, path_type=Path), help="Write a row for each image.")
 @click.option("--json", "as_json", is_flag=True, help="Print all scores as JSON, those of each image too.")

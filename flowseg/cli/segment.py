@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from flowseg.cli._paths import FOLDER
+
 
 @click.command("segment")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of results.")
+@click.option("-o", "--out", type=FOLDER, required=True, help="Folder of results.")
 @click.option(
     "--model",
     "models",

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from flowseg.cli._paths import FOLDER
 from flowseg.cli._sections import Sectioned
 
 _SECONDS_BETWEEN_LINES = 30  # where there is no terminal
@@ -42,8 +43,8 @@ _SECTIONS = {
 
 @click.command("train", cls=Sectioned, sections=_SECTIONS)
 @click.argument("data", type=click.Path(path_type=Path), required=False)
-@click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the run; a new one.")
-@click.option("--resume", type=click.Path(file_okay=False, path_type=Path), help="Go on with the training in a folder.")
+@click.option("-o", "--out", type=FOLDER, help="Folder of the run; a new one.")
+@click.option("--resume", type=FOLDER, help="Go on with the training in a folder.")
 @click.option("--pretrained", default="cyto2", show_default=True, help="Model to start from: a name, a file, or none.")
 @click.option("--inputs", default="two", show_default=True, help="From nothing: grey, two or rgb channels.")
 @click.option("--widths", default="32,64,128,256", show_default=True, help="From nothing: size of the network.")

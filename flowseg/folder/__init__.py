@@ -25,7 +25,7 @@ from flowseg.folder._memory import available_bytes
 from flowseg.folder._names import last_parts, named
 from flowseg.folder._record import InOrder, Ledger, Line, line_of, line_of_failure
 from flowseg.folder._results import SAVES
-from flowseg.images import Image
+from flowseg.images import Image, parse_axes, parse_plane
 from flowseg.options import MaskOptions, SegmentOptions
 from flowseg.segment import Model, Segmentation
 from flowseg.sources import image_files
@@ -78,6 +78,10 @@ class Job:
             raise OptionError(f"coco_form is {self.coco_form!r}; wanted rle or polygons")
         if self.max_bytes is not None and self.max_bytes <= 0:
             raise OptionError(f"max_bytes is {self.max_bytes}; wanted a number of bytes above 0")
+        if self.axes is not None:
+            parse_axes(self.axes)
+        if self.plane is not None:
+            parse_plane(self.plane)
         object.__setattr__(self, "save", save)
 
 

@@ -167,6 +167,13 @@ def test_folders_of_results_that_cannot_be_written_to_are_told(tmp_path: Path, m
     assert files.in_words(locked) == f"{out} cannot be written to: Permission denied"
 
 
+def test_axes_and_planes_of_no_image_are_refused_before_the_first(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="axes 'ZZZ'; wanted Y, X"):
+        Job(tmp_path, axes="ZZZ")
+    with pytest.raises(OptionError, match="plane 'Q=1'; wanted axes"):
+        Job(tmp_path, plane="Q=1")
+
+
 @pytest.mark.parametrize("most", [0, -1])
 def test_memory_that_cannot_be_is_refused(tmp_path: Path, most: int) -> None:
     with pytest.raises(OptionError, match="above 0"):
