@@ -115,7 +115,7 @@ def _opening(data: bytes) -> str:
 
 
 def _check_zip(data: bytes) -> None:
-    """Refuse archives that torch does not write: cut short, without tensors, compressed, or with shared contents."""
+    """Refuse archives that torch does not write: damaged, without tensors, compressed, or with shared contents."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
@@ -128,6 +128,18 @@ def _check_zip(data: bytes) -> None:
     packed = [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
     if packed or sum(entry.file_size for entry in entries) > len(data):
         raise ModelError("the archive unpacks to more than its size, which torch files never do; refused")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        changed = [entry.filename for entry in entries if not _is_whole(archive, entry)]
+    if 0 < len(changed) < len(entries):  # torch can be told to write no checksums: then none is right
+        raise ModelError(f"the file is damaged: the checksum of {changed[0]} differs; fetch it again")
+
+
+def _is_whole(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
+    try:
+        archive.read(entry)
+    except DAMAGE:
+        return False
+    return True
 
 
 def _why_refused(text: str) -> str:

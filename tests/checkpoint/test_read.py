@@ -387,6 +387,25 @@ def test_a_cut_file_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
             refused(tmp_path / kind, "cut short")
 
 
+def test_weights_that_changed_on_the_way_are_refused(tmp_path: Path) -> None:
+    content = bytearray(files_to_damage()["zip"])
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        weights = max(archive.infolist(), key=lambda entry: entry.file_size)
+        at = content.index(archive.read(weights))
+    content[at + 2] ^= 1  # of the last bits of a number: finite, and nothing else would show it
+    (tmp_path / "model").write_bytes(content)
+    refused(tmp_path / "model", "checksum")
+
+
+def test_a_file_without_checksums_is_read(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(weights_of(), tmp_path / "model")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert checkpoint.read(tmp_path / "model").weights
+
+
 def test_a_huge_safetensors_header_is_not_believed(tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(struct.pack("<Q", 2**62) + b"{" + bytes(100))
     refused(tmp_path / "model", "no model file")
