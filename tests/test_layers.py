@@ -44,7 +44,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "download": ({"filelock"}, {"certifi"}),
     "registry": (set(), set()),
     "zoo": ({"checkpoint", "download", "filelock", "registry"}, set()),
-    "engines": ({"network", "kernels"}, {"torch", "openvino", "threadpoolctl", "scipy"}),
+    "engines": ({"network", "kernels"}, {"torch", "openvino", "threadpoolctl", "scipy", "llvmlite"}),
     "tiles": (set(), set()),
     "predict": ({"images", "tiles", "engines"}, set()),
     "segment": (

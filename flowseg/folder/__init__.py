@@ -13,19 +13,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flowseg import __version__, files, notebook, rle
-from flowseg.errors import FlowsegError, InputError, OptionError
-from flowseg.exports import coco_json
+from flowseg import __version__, files
+from flowseg.errors import FlowsegError, InputError
 from flowseg.folder import _results
+from flowseg.folder._job import Job, Summary
 from flowseg.folder._memory import available_bytes
 from flowseg.folder._names import last_parts, named
 from flowseg.folder._record import InOrder, Ledger, Line, line_of, line_of_failure
 from flowseg.folder._results import SAVES
-from flowseg.images import Image, parse_axes, parse_plane
+from flowseg.images import Image
 from flowseg.options import MaskOptions, SegmentOptions
 from flowseg.segment import Model, Segmentation
 from flowseg.sources import image_files
@@ -33,87 +33,9 @@ from flowseg.sources._run import STATE
 
 __all__ = ["SAVES", "STATE", "Job", "Line", "Summary", "available_bytes", "named", "run"]
 
-_MOST_TOLD = 10  # failures and notes that a notebook shows
 _AHEAD = 2  # images read before they are needed, and images whose results are still being written
 # What one image may fail of while the rest goes on: torch says with a RuntimeError that memory ran out.
 _OF_ONE_IMAGE = (FlowsegError, OSError, MemoryError, RuntimeError)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a folder run is to do.
-
-    Attributes
-    ----------
-    out
-        Folder of results.
-    save
-        Which results, some of `SAVES`.
-    rle_order
-        "row" (Sartorius) or "column" (Data Science Bowl 2018).
-    axes, plane
-        Axes of TIFF files that do not say them themselves, and which slice or time of deeper ones ("Z=3").
-    overwrite
-        Do everything again.
-    max_bytes
-        Refuse images that would take more memory than this; None: than is free.
-    coco_form
-        Of COCO masks, "rle" or "polygons".
-    """
-
-    out: Path
-    save: tuple[str, ...] = ("labels",)
-    rle_order: rle.Order = "row"
-    axes: str | None = None
-    plane: str | None = None
-    overwrite: bool = False
-    max_bytes: int | None = None
-    coco_form: coco_json.Form = "rle"
-
-    def __post_init__(self) -> None:
-        save = _results.checked(self.save)
-        if self.rle_order not in ("row", "column"):
-            raise OptionError(f"rle_order is {self.rle_order!r}; wanted row or column")
-        if self.coco_form not in ("rle", "polygons"):
-            raise OptionError(f"coco_form is {self.coco_form!r}; wanted rle or polygons")
-        if self.max_bytes is not None and self.max_bytes <= 0:
-            raise OptionError(f"max_bytes is {self.max_bytes}; wanted a number of bytes above 0")
-        if self.axes is not None:
-            parse_axes(self.axes)
-        if self.plane is not None:
-            parse_plane(self.plane)
-        object.__setattr__(self, "save", save)
-
-
-@dataclass
-class Summary:
-    """What a run did: a line for each image, in order; whether it was stopped; what went wrong at its end."""
-
-    lines: list[Line] = field(default_factory=list)
-    seconds: float = 0.0
-    stopped: bool = False
-    problem: str | None = None
-
-    def count(self, status: str) -> int:
-        """Return how many images are "done", "kept" from an earlier run, or "failed"."""
-        return sum(line["status"] == status for line in self.lines)
-
-    def __repr__(self) -> str:
-        counts = [f"{self.count(status)} {status}" for status in ("done", "kept", "failed") if self.count(status)]
-        return f"Summary({', '.join(counts) or 'no images'})"
-
-    def _repr_html_(self) -> str:
-        """Return what a notebook shows: a row for each image, and what went wrong."""
-        columns = {
-            "image": [line["name"] for line in self.lines],
-            "instances": [line.get("instances", "") for line in self.lines],
-            "diameter": [line.get("diameter", "") for line in self.lines],
-            "": [line["status"] for line in self.lines],
-        }
-        facts = {name: str(self.count(name)) for name in ("done", "kept", "failed") if self.count(name)}
-        told = [f"{line['name']}: {line['error']}" for line in self.lines if line["status"] == "failed"]
-        told += [f"{line['name']}: {note}" for line in self.lines for note in line.get("notes", ())]
-        return notebook.card("Images", facts, [notebook.table(columns)], told[:_MOST_TOLD])
 
 
 class _Item(NamedTuple):
