@@ -130,12 +130,13 @@ class _Convolution:
         if self._full is not None and styles is not None:
             shift = shift + self._scale * (styles @ self._full[0] + self._full[1])
         shift = np.ascontiguousarray(shift, np.float32)
-        most = max(4, min(64, _FAST_MEMORY // winograd.bytes_of_a_tile(self._weights)))
+        tiles = len(x) * winograd.tiles(*result.shape[1:3])
+        some = _at_once(tiles, self._weights)
 
         def work(start: int, stop: int) -> None:
-            winograd.convolve(x, self._scale, shift, grow, self._weights, self._bias, add, result, start, stop, most)
+            winograd.convolve(x, self._scale, shift, grow, self._weights, self._bias, add, result, start, stop, some)
 
-        _share_out(work, len(x) * winograd.tiles(*result.shape[1:3]), most)
+        _share_out(work, tiles, some)
 
 
 class _Projection:
@@ -260,7 +261,14 @@ def _rows_of_a_product(matrix: Floats) -> int:
     return max(4, min(128, _PRODUCT // matrix.size))
 
 
+def _at_once(tiles: int, weights: Floats) -> int:
+    """Return how many tiles are made together: as many as there is fast memory for, in an even number of parts."""
+    most = max(4, min(64, _FAST_MEMORY // winograd.bytes_of_a_tile(weights)))
+    parts = 2 * math.ceil(tiles / (2 * most))
+    return math.ceil(tiles / parts)
+
+
 def _share_out(work: Callable[[int, int], object], items: int, together: int = 1) -> None:
-    """Share out items over threads, to each as many pieces, which hold no less than is best done together."""
-    turns = min(_TURNS, -(-items // (together * threads.count())))
-    threads.over_ranges(work, threads.even_bounds(items, threads.count() * turns))
+    """Share out items over threads, but never those that are made together: products are the same for any number."""
+    pieces = threads.count() * _TURNS
+    threads.over_ranges(work, threads.blocks(items, together * max(1, items // (together * pieces))))

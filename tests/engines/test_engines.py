@@ -171,6 +171,17 @@ def test_what_is_not_there_is_refused() -> None:
         engines.start(ARCHITECTURES[0], some_network(ARCHITECTURES[0]).state_dict(), "gpu7")
 
 
+@pytest.mark.parametrize("side", [104, 224])
+def test_what_winograd_gives_does_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch, side: int) -> None:
+    engine = start("winograd", some_network(Architecture()))
+    tiles = some_tiles(2, side, side)
+    monkeypatch.setenv("FLOWSEG_THREADS", "1")
+    wanted = engine.run(tiles).maps
+    for number in ("2", "3", "5", "16"):
+        monkeypatch.setenv("FLOWSEG_THREADS", number)
+        np.testing.assert_array_equal(engine.run(tiles).maps, wanted)
+
+
 @pytest.mark.skipif("openvino" not in NAMES, reason="needs the extra cpu")
 def test_openvino_reports_nothing_to_its_makers() -> None:
     script = (
