@@ -91,8 +91,12 @@ def parse_torch(data: bytes) -> dict[str, Array]:
         _check_zip(data)
     elif not data.startswith(_LEGACY_TORCH):
         raise ModelError(f"this is {_opening(data)}")
-    plain = _torch_zip.read(data)
-    return _parsed_by_torch(data) if plain is None else plain
+    plain = _torch_zip.read(data)  # whose reader checks what it reads
+    if plain is not None:
+        return plain
+    if data.startswith(b"PK"):
+        _check_sums(data)
+    return _parsed_by_torch(data)
 
 
 def _parsed_by_torch(data: bytes) -> dict[str, Array]:
@@ -115,7 +119,7 @@ def _opening(data: bytes) -> str:
 
 
 def _check_zip(data: bytes) -> None:
-    """Refuse archives that torch does not write: damaged, without tensors, compressed, or with shared contents."""
+    """Refuse archives that torch does not write: cut short, without tensors, compressed, or with shared contents."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
@@ -128,7 +132,12 @@ def _check_zip(data: bytes) -> None:
     packed = [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
     if packed or sum(entry.file_size for entry in entries) > len(data):
         raise ModelError("the archive unpacks to more than its size, which torch files never do; refused")
+
+
+def _check_sums(data: bytes) -> None:
+    """Refuse an archive of which some bytes changed on the way: torch does not look."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = archive.infolist()
         changed = [entry.filename for entry in entries if not _is_whole(archive, entry)]
     if 0 < len(changed) < len(entries):  # torch can be told to write no checksums: then none is right
         raise ModelError(f"the file is damaged: the checksum of {changed[0]} differs; fetch it again")
