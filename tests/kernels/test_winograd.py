@@ -48,7 +48,7 @@ def test_it_is_a_convolution(
     for start, stop in ((0, min(cut, tiles)), (min(cut, tiles), tiles)):
         winograd.convolve(x, scale, shift, grow, ready, bias, add, result, start, stop, most)
     expected = wanted(x, scale, shift, weight, grow) + bias + (before if add else 0)
-    np.testing.assert_allclose(result, expected, atol=3e-5 * max(1, np.abs(expected).max()))
+    np.testing.assert_allclose(result, expected, atol=1.5e-5 * max(1, np.abs(expected).max()))
 
 
 @pytest.mark.parametrize("grow", [1, 2])
