@@ -158,10 +158,9 @@ def existing(name: str) -> Path | None:
     if not name.strip() or "\0" in name:
         raise OptionError(f"the model's name is {name!r}; wanted a name or the path of a file")
     path = Path(name).expanduser()
-    is_model = path.exists() and not (
-        registry.named(name) and path.is_dir()
-    )  # a folder of results may be called nuclei
-    return path if is_model else None
+    if path.is_dir() and registry.named(name):  # a folder of results may be called nuclei
+        return None
+    return path if path.exists() else None
 
 
 def fetch(

@@ -24,7 +24,8 @@ from flowseg.options import Architecture
 Weights = Mapping[str, Any]  # arrays or tensors on the processor
 
 _PRODUCT = 2**19  # multiplications of one product of matrices: those of this size are fastest, and made by one thread
-_FAST_MEMORY = 2**20  # bytes that a thread has at hand
+_FAST_MEMORY = 2**20  # bytes that a thread has at hand: more, and products leave BLAS's kernels for small matrices, too
+_TILES = 4, 64  # made together, at least and at most
 _TURNS = 4  # pieces of work for each thread
 _running = threading.Lock()  # the number of threads of BLAS is the process's
 
@@ -263,7 +264,8 @@ def _rows_of_a_product(matrix: Floats) -> int:
 
 def _at_once(tiles: int, weights: Floats) -> int:
     """Return how many tiles are made together: as many as there is fast memory for, in an even number of parts."""
-    most = max(4, min(64, _FAST_MEMORY // winograd.bytes_of_a_tile(weights)))
+    least, most = _TILES
+    most = max(least, min(most, _FAST_MEMORY // winograd.bytes_of_a_tile(weights)))
     parts = 2 * math.ceil(tiles / (2 * most))
     return math.ceil(tiles / parts)
 
