@@ -13,9 +13,10 @@ from scipy import ndimage
 
 from flowseg import checks
 from flowseg.arrays import Floats, Labels
-from flowseg.kernels.warp import warp
+from flowseg.kernels.warp import clear_outside, warp
 
 _KNOT = 32  # pixels between the knots of an elastic map
+_STRAIGHT = np.empty((2, 0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -85,16 +86,15 @@ class Source(NamedTuple):
     Attributes
     ----------
     planes
-        (C, h, w) in the type that the image is stored in.
-    low, span
-        (C,) float32: the intensity that becomes 0, and how much more becomes 1.
+        (C, h, w): uint8 or uint16 as they are stored, or float32.
+    levels
+        (C, n) float32: what each stored whole number becomes; (C, 0) where planes are floats, which stay as they are.
     labels
         (h, w) integers, 0 is background.
     """
 
     planes: npt.NDArray[Any]
-    low: Floats
-    span: Floats
+    levels: Floats
     labels: npt.NDArray[np.integer[Any]]
 
 
@@ -105,8 +105,40 @@ class Crop(NamedTuple):
     labels: Labels
 
 
-def crop(source: Source, size: int, zoom: float, rng: np.random.Generator, options: AugmentOptions) -> Crop:
+class _Look(NamedTuple):
+    """How intensities of a crop are changed: to a power, by a factor and a shift for each channel, and what follows."""
+
+    power: float
+    factor: list[float]
+    shift: list[float]
+    blur: float
+    noise: float
+    without: int  # a channel; 0: none
+
+    def curved(self, values: Floats) -> Floats:
+        """Apply power, factor and shift to (C, ...), in place; an empty channel, all 0, stays so."""
+        for channel, factor, shift in zip(values, self.factor, self.shift, strict=True):  # numpy keeps Python if small
+            if not channel.any():
+                continue
+            if self.power != 1:
+                np.maximum(channel, 0, out=channel)
+                np.power(channel, np.float32(self.power), out=channel)
+            channel *= factor
+            channel += shift
+        return values
+
+
+def crop(
+    source: Source,
+    size: int,
+    zoom: float,
+    rng: np.random.Generator,
+    options: AugmentOptions,
+    out: Floats | None = None,
+) -> Crop:
     """Cut one crop, at a random place, changed as the options say.
+
+    Threads that cut crops wait for one another wherever Python is needed, so nearly all is done by one kernel.
 
     Parameters
     ----------
@@ -118,99 +150,85 @@ def crop(source: Source, size: int, zoom: float, rng: np.random.Generator, optio
         Factor by which the image is resized before ``options.scale`` adds its own.
     rng
         Everything is drawn from it: the same state gives the same crop.
+    out
+        (C, size, size) float32 that becomes the image of the crop.
     """
     zoom *= _drawn_factor(rng, options.scale)
     matrix = _matrix(source.labels.shape, size, zoom, rng, options)
     bend = _bend(size, options.elastic / zoom, rng)
-    image = np.empty((len(source.planes), size, size), np.float32)
+    look = _drawn_look(len(source.planes), rng, options)
+    levels = source.levels
+    if look is not None and levels.size:
+        levels = look.curved(levels.copy())
+    image = np.empty((len(source.planes), size, size), np.float32) if out is None else out
     labels = np.empty((size, size), np.int32)
     inside = np.empty((size, size), np.bool_)
-    (top, left), (bottom, right) = _window(matrix, size, bend, source.labels.shape)
-    planes = source.planes[:, top:bottom, left:right].astype(np.float32)
-    planes -= source.low[:, None, None]
-    planes /= source.span[:, None, None]
-    matrix[:, 2] -= (top, left)
-    warp(planes, source.labels[top:bottom, left:right].astype(np.int32), matrix, bend, image, labels, inside)
-    changed = _intensities(image, rng, options)
-    if changed is not None:
-        image = changed
-        if not inside.all():
-            image[:, ~inside] = 0
+    whole = warp(source.planes, levels, source.labels, matrix, bend, image, labels, inside)
+    if look is not None and _changed(image, look, rng, not levels.size) and not whole:
+        clear_outside(image, inside)
     return Crop(image, labels)
 
 
 def _drawn_factor(rng: np.random.Generator, most: float) -> float:
-    return float((1 + most) ** rng.uniform(-1, 1)) if most else 1.0
+    return (1 + most) ** (2 * rng.random() - 1) if most else 1.0
 
 
 def _matrix(
     shape: tuple[int, ...], size: int, zoom: float, rng: np.random.Generator, options: AugmentOptions
 ) -> npt.NDArray[np.float64]:
     """Return the map (2, 3) from a pixel of the crop to a place in the image."""
-    angle = rng.uniform(0, 2 * math.pi) if options.rotate else 0.0
-    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    if options.flip and rng.random() < 0.5:
-        turn[:, 1] *= -1
-    matrix = np.empty((2, 3))
-    matrix[:, :2] = turn / zoom
-    place = [_centre(length, size / zoom, rng, options is NOTHING) for length in shape]
-    matrix[:, 2] = place - matrix[:, :2] @ np.full(2, (size - 1) / 2)
-    return matrix
+    angle = 2 * math.pi * rng.random() if options.rotate else 0.0
+    along, across = math.cos(angle) / zoom, math.sin(angle) / zoom
+    side = -1 if options.flip and rng.random() < 0.5 else 1
+    middle = (size - 1) / 2
+    rows = []
+    for length, by_row, by_column in zip(shape, (along, across), (-across * side, along * side), strict=True):
+        place = _centre(length, size / zoom, rng, options is NOTHING)
+        rows.append((by_row, by_column, place - (by_row + by_column) * middle))
+    return np.array(rows)
 
 
 def _centre(length: int, side: float, rng: np.random.Generator, still: bool) -> float:
     """Draw the centre of a crop along one axis: inside the image if it fits, else so that all of the image is in it."""
     room = 0.0 if still else abs(length - side) / 2
-    return (length - 1) / 2 + rng.uniform(-room, room)
+    return (length - 1) / 2 + room * (2 * rng.random() - 1)
 
 
 def _bend(size: int, pixels: float, rng: np.random.Generator) -> Floats:
     if pixels == 0:
-        return np.empty((2, 0, 0), np.float32)
+        return _STRAIGHT
     knots = max(2, size // _KNOT + 1)
     return rng.normal(0, pixels, (2, knots, knots)).astype(np.float32)
 
 
-def _window(
-    matrix: npt.NDArray[np.float64], size: int, bend: Floats, shape: tuple[int, ...]
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the first and one past the last row and column of the image that the crop can touch."""
-    corners = np.array([(0, 0, 1), (0, size - 1, 1), (size - 1, 0, 1), (size - 1, size - 1, 1)]) @ matrix.T
-    margin = 2 + float(np.abs(bend).max(initial=0))
-    low = np.clip(np.floor(corners.min(0) - margin), 0, np.subtract(shape, 1)).astype(int)
-    high = np.clip(np.ceil(corners.max(0) + margin) + 1, low + 1, shape).astype(int)
-    return (int(low[0]), int(low[1])), (int(high[0]), int(high[1]))
-
-
-def _intensities(image: Floats, rng: np.random.Generator, options: AugmentOptions) -> Floats | None:
-    """Return the image with other intensities; None where nothing is to be changed."""
-    if options.contrast or options.brightness or options.colour or options.gamma:
-        _stretch(image, rng, options)
-    elif not (options.noise or options.blur or options.drop or options.invert):
+def _drawn_look(channels: int, rng: np.random.Generator, options: AugmentOptions) -> _Look | None:
+    """Draw how intensities are changed: all channels alike, then the colours; None where nothing is to be changed."""
+    may = ("contrast", "brightness", "colour", "gamma", "noise", "blur", "drop", "invert")
+    if not any(getattr(options, name) for name in may):
         return None
-    if options.blur and rng.random() < 0.25:
-        sigma = rng.uniform(0, options.blur)
-        image = ndimage.gaussian_filter(image, (0, sigma, sigma), truncate=3)
-    if options.noise and rng.random() < 0.25:
-        image += rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0, options.noise))
+    power, factor = _drawn_factor(rng, options.gamma), _drawn_factor(rng, options.contrast)
+    shift = options.brightness * (2 * rng.random() - 1)
+    factors, shifts = [], []
+    for _ in range(channels):
+        own = _drawn_factor(rng, options.colour)
+        factors.append(factor * own)
+        shifts.append(shift * own + (options.colour * (rng.random() - 0.5) if options.colour else 0.0))
+    blur = options.blur * rng.random() if options.blur and rng.random() < 0.25 else 0.0
+    noise = options.noise * rng.random() if options.noise and rng.random() < 0.25 else 0.0
     if rng.random() < options.invert:
-        np.subtract(1, image, out=image)
-    if len(image) > 1 and rng.random() < options.drop:
-        image[rng.integers(1, len(image))] = 0
-    return image
+        factors, shifts = [-one for one in factors], [1 - one for one in shifts]
+    drop = channels > 1 and rng.random() < options.drop
+    return _Look(power, factors, shifts, blur, noise, int(rng.integers(1, channels)) if drop else 0)
 
 
-def _stretch(image: Floats, rng: np.random.Generator, options: AugmentOptions) -> None:
-    """Change brightness, contrast and gamma in place, all channels alike, then the colours."""
-    power = _drawn_factor(rng, options.gamma)
-    if power != 1:
-        np.maximum(image, 0, out=image)
-        np.power(image, np.float32(power), out=image)
-    factor = _drawn_factor(rng, options.contrast)
-    shift = rng.uniform(-options.brightness, options.brightness) if options.brightness else 0.0
-    image *= np.float32(factor)
-    image += np.float32(shift)
-    if options.colour:
-        each = (len(image), 1, 1)
-        image *= ((1 + options.colour) ** rng.uniform(-1, 1, each)).astype(np.float32)
-        image += (options.colour / 2 * rng.uniform(-1, 1, each)).astype(np.float32)
+def _changed(image: Floats, look: _Look, rng: np.random.Generator, curve: bool) -> bool:
+    """Do in place what could not be done to the levels; tell whether the outside is no longer 0."""
+    if curve:
+        look.curved(image)
+    if look.blur:
+        ndimage.gaussian_filter(image, (0, look.blur, look.blur), truncate=3, output=image)
+    if look.noise:
+        image += rng.standard_normal(image.shape, np.float32) * np.float32(look.noise)
+    if look.without:
+        image[look.without] = 0
+    return bool(curve or look.blur or look.noise)

@@ -5,20 +5,22 @@ own, seeded by the run's seed and n. So the number of workers changes nothing, a
 """
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import augment, channels, checks, flows, labels, overlaps, threads
+from flowseg import augment, channels, checks, labels, overlaps, threads
 from flowseg.arrays import Floats, Labels
 from flowseg.augment import AugmentOptions, Source
 from flowseg.channels import ChannelChoice
 from flowseg.errors import OptionError
+from flowseg.kernels import targets
 from flowseg.normalize import Normalization, normalize
 from flowseg.options import ModelConfig
 from flowseg.sources.collection import Item
@@ -27,9 +29,9 @@ FLOW_SCALE = 5.0  # the network learns flows this many times longer than unit ve
 _LEAST_DIAMETER = 5.0  # smaller medians are not trusted to say how far an image is to be enlarged
 _AHEAD = 2  # batches made before they are asked for, beside those that workers are at
 
-TARGETS: dict[str, Callable[[Labels], Floats]] = {
-    "diffusion": flows.masks_to_flows,
-    "distance": flows.masks_to_directions,
+TARGETS: dict[str, Callable[[Labels, float, Floats], None]] = {
+    "diffusion": targets.by_diffusion,
+    "distance": targets.by_distance,
 }
 
 
@@ -151,61 +153,82 @@ class Crops:
 
     def crop(self, number: int) -> augment.Crop:
         """Make one crop."""
+        return self._crop(number, None)
+
+    def _crop(self, number: int, out: Floats | None) -> augment.Crop:
         rng = np.random.Generator(np.random.SFC64([self._seed, 1, number]))
         source, zoom = self._source(self._drawn_item(number, rng))
-        return augment.crop(source, self.options.size, zoom, rng, self.options.augment)
-
-    def example(self, number: int) -> tuple[augment.Crop, Floats]:
-        """Make one crop and its target (3, S, S)."""
-        made = self.crop(number)
-        target = np.empty((3, *made.labels.shape), np.float32)
-        np.multiply(TARGETS[self.options.target](made.labels), FLOW_SCALE, out=target[:2])
-        target[2] = made.labels > 0
-        return made, target
+        return augment.crop(source, self.options.size, zoom, rng, self.options.augment, out)
 
     def batch(self, numbers: Sequence[int]) -> Batch:
         """Make a batch of the crops of these numbers, in this thread."""
-        return self._joined([self.example(number) for number in numbers])
+        batch = self._empty(len(numbers), np.empty)
+        for place, number in enumerate(numbers):
+            self._fill(batch, place, number)
+        return batch
 
-    def batches(self, numbers: Sequence[Sequence[int]], workers: int = 1) -> Iterator[Batch]:
+    def batches(
+        self, numbers: Sequence[Sequence[int]], workers: int = 1, empty: Callable[..., Floats] = np.empty
+    ) -> Iterator[Batch]:
         """Make batches in order, by threads that work ahead of who asks; at least one.
 
         An error in a worker is raised here, at the batch it belongs to.
+
+        Parameters
+        ----------
+        numbers
+            Of the crops of each batch.
+        workers
+            Threads.
+        empty
+            Makes the arrays of a batch of a shape and a type, such as in memory that a GPU reads fast.
         """
         with ThreadPoolExecutor(max(1, workers), thread_name_prefix="flowseg-crops") as pool:
-            waiting: list[list[Future[tuple[augment.Crop, Floats]]]] = []
+            waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
             ahead = _AHEAD + -(-workers // max(1, len(numbers[0]) if numbers else 1))
             try:
                 for upcoming in range(len(numbers) + ahead):
                     if upcoming < len(numbers):
-                        waiting.append([pool.submit(self._example_alone, number) for number in numbers[upcoming]])
+                        asked = numbers[upcoming]
+                        batch = self._empty(len(asked), empty)
+                        bounds = pairwise(threads.blocks(len(asked), max(1, len(asked) // workers)))
+                        jobs = [pool.submit(self._fill_alone, batch, asked, *places) for places in bounds]
+                        waiting.append((batch, jobs))
                     if upcoming >= ahead and waiting:
-                        yield self._joined([job.result() for job in waiting.pop(0)])
+                        yield _made(*waiting.popleft())
                 while waiting:
-                    yield self._joined([job.result() for job in waiting.pop(0)])
+                    yield _made(*waiting.popleft())
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+
+    def _empty(self, count: int, empty: Callable[..., Floats]) -> Batch:
+        sides = (self.options.size, self.options.size)
+        images = empty((count, self._config.architecture.channels, *sides), np.float32)
+        weights = empty((count, *sides), np.float32) if self.options.weight == "area" else None
+        return Batch(images, empty((count, 3, *sides), np.float32), weights)
+
+    def _fill(self, batch: Batch, place: int, number: int) -> None:
+        """Make one crop, its target and its weights, at its place in a batch."""
+        made = self._crop(number, batch.images[place])
+        TARGETS[self.options.target](made.labels, FLOW_SCALE, batch.targets[place])
+        if batch.weights is not None:
+            batch.weights[place] = _area_weights(made.labels)
+
+    def _fill_alone(self, batch: Batch, numbers: Sequence[int], start: int, stop: int) -> None:
+        with threads.alone():
+            for place in range(start, stop):
+                self._fill(batch, place, numbers[place])
 
     def diameter(self, index: int) -> float:
         """Return the median diameter of an item's instances in pixels; 0 where it has none."""
         return self._kept.get(index, self._read)[1]
 
-    def _example_alone(self, number: int) -> tuple[augment.Crop, Floats]:
-        with threads.alone():
-            return self.example(number)
-
-    def _joined(self, examples: Sequence[tuple[augment.Crop, Floats]]) -> Batch:
-        images = np.stack([made.image for made, _ in examples])
-        targets = np.stack([target for _, target in examples])
-        weighted = self.options.weight == "area"
-        weights = np.stack([_area_weights(made.labels) for made, _ in examples]) if weighted else None
-        return Batch(images, targets, weights)
-
     def _drawn_item(self, number: int, rng: np.random.Generator) -> int:
         """Return the item of a crop: each once in a round, in an order of the round's own; or balanced, by chance."""
         if self._groups is not None:
             group = np.searchsorted(self._group_bounds, rng.random(), side="right")
-            return int(rng.choice(self._groups[min(int(group), len(self._groups) - 1)]))
+            chosen = self._groups[min(int(group), len(self._groups) - 1)]
+            return chosen[rng.integers(len(chosen))]
         turn, place = divmod(number, len(self.items))
         return int(self._order(turn)[place])
 
@@ -234,6 +257,12 @@ class Crops:
         return read_source(self.items[index], self._config, self.options.axes, self._choice)
 
 
+def _made(batch: Batch, jobs: Sequence[Future[None]]) -> Batch:
+    for job in jobs:
+        job.result()
+    return batch
+
+
 def read_source(
     item: Item, config: ModelConfig, axes: str | None = None, choice: ChannelChoice | None = None
 ) -> tuple[Source, float]:
@@ -244,19 +273,20 @@ def read_source(
     found = overlaps.resolve_overlaps(instances).labels
     kind = np.int16 if found.max(initial=0) < 2**15 else np.int32
     diameters = labels.diameters(found)
-    planes, low, span = _levelled(chosen.planes, config.normalisation)
-    source = Source(planes, low, span, found.astype(kind))
+    planes, levels = _levelled(chosen.planes, config.normalisation)
+    source = Source(planes, levels, found.astype(kind))
     return source, float(np.median(diameters)) if len(diameters) else 0.0
 
 
-def _levelled(planes: npt.NDArray[Any], percentiles: tuple[float, float]) -> tuple[npt.NDArray[Any], Floats, Floats]:
-    """Return planes as small as they can be kept, and the levels that become 0 and 1."""
+def _levelled(planes: npt.NDArray[Any], percentiles: tuple[float, float]) -> tuple[npt.NDArray[Any], Floats]:
+    """Return planes as small as they can be kept, and what each number in them becomes."""
     done = normalize(planes, Normalization(percentiles))
-    count = len(planes)
-    if planes.dtype not in (np.uint8, np.uint16) or any(done.flat):
-        return done.planes, np.zeros(count, np.float32), np.ones(count, np.float32)
-    low, high = np.array(done.low, np.float32), np.array(done.high, np.float32)
-    return planes.copy(), low, high - low  # a copy: what it is a view of may be larger
+    if planes.dtype not in (np.uint8, np.uint16):
+        return np.ascontiguousarray(done.planes), np.empty((len(planes), 0), np.float32)
+    flat, low, high = (np.array(one, np.float32)[:, None] for one in (done.flat, done.low, done.high))
+    numbers = np.arange(int(planes.max(initial=0)) + 1, dtype=np.float32)
+    levels = (1 - flat) * (numbers - low) / (high - low + flat)  # a channel without contrast is 0
+    return planes.copy(), levels  # a copy: what it is a view of may be larger
 
 
 def _groups(items: Sequence[Item], column: str) -> list[list[int]] | None:
@@ -307,4 +337,4 @@ class _Kept:
 
 
 def _bytes(source: Source) -> int:
-    return int(source.planes.nbytes + source.labels.nbytes)
+    return int(source.planes.nbytes + source.levels.nbytes + source.labels.nbytes)

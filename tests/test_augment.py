@@ -21,12 +21,13 @@ STILL = (np.empty((2, 0, 0), np.float32),)
 
 def source(labels: np.ndarray, planes: np.ndarray | None = None) -> Source:
     planes = labels[None].astype(np.float32) if planes is None else planes
-    return Source(planes, np.zeros(len(planes), np.float32), np.ones(len(planes), np.float32), labels)
+    count = 0 if planes.dtype == np.float32 else int(planes.max()) + 1
+    return Source(planes, np.tile(np.arange(count, dtype=np.float32), (len(planes), 1)), labels)
 
 
 def moved(planes: np.ndarray, labels: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
     out = np.empty((len(planes), *shape), np.float32), np.empty(shape, np.int32), np.empty(shape, bool)
-    warp(planes, labels, matrix, *STILL, *out)
+    warp(planes, np.empty((len(planes), 0), np.float32), labels, matrix, *STILL, *out)
     return out
 
 

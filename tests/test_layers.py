@@ -58,7 +58,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"tifffile", "PIL", "roifile", "pyarrow"},
     ),
     "convert": ({"sources", "exports", "overlaps", "instances", "rle", "measure"}, set()),
-    "dataset": ({"sources", "augment", "flows", "channels", "normalize", "labels", "overlaps"}, set()),
+    "dataset": ({"sources", "augment", "kernels", "channels", "normalize", "labels", "overlaps"}, set()),
     "training": (
         {"dataset", "network", "checkpoint", "sources", "segment", "metrics", "plots", "augment", "channels"}
         | {"engines", "images", "instances", "labels", "overlaps", "zoo", "tune", "notebook"},
@@ -81,7 +81,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "figures": (set(), {"matplotlib"}),
     "notebook": (set(), set()),
     "report": (
-        {"boundaries", "instances", "plots", "sources", "dataset", "augment", "channels", "inspection"},
+        {"boundaries", "instances", "plots", "sources", "dataset", "augment", "channels", "flows", "inspection"},
         {"PIL"},
     ),
 }

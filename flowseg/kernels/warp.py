@@ -1,6 +1,7 @@
 """Move an image and its labels together: turned, stretched and bent by one map."""
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,8 @@ from flowseg.kernels._jit import kernel
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int32]
+Labels = npt.NDArray[Any]
+Planes = npt.NDArray[Any]
 Flags = npt.NDArray[np.bool_]
 
 
@@ -25,21 +27,31 @@ def _bent(bend: Floats, component: int, at_row: float, at_column: float) -> floa
 
 
 @kernel
+def _value(planes: Planes, levels: Floats, channel: int, row: int, column: int) -> np.float32:
+    """Read an intensity: what its stored number becomes, or, without levels, itself."""
+    stored = planes[channel, row, column]
+    return np.float32(levels[channel, int(stored)] if levels.shape[1] > 0 else stored)
+
+
+@kernel
 def warp(
-    planes: Floats,
+    planes: Planes,
+    levels: Floats,
     labels: Labels,
     matrix: Doubles,
     bend: Floats,
     out: Floats,
-    out_labels: Labels,
+    out_labels: npt.NDArray[np.int32],
     out_inside: Flags,
-) -> None:
-    """Fill a crop and its labels from an image; both are 0 where the map leaves the image.
+) -> bool:
+    """Fill a crop and its labels from an image; both are 0 where the map leaves the image. Tell whether it never does.
 
     Parameters
     ----------
     planes, labels
         (C, h, w) and (h, w).
+    levels
+        (C, n): what each number that planes hold becomes; (C, 0): planes are floats, and stay as they are.
     matrix
         (2, 3): output pixel (row, column, 1) to the place (row, column) in the image.
     bend
@@ -51,6 +63,7 @@ def warp(
     """
     height, width = labels.shape
     rows, columns = out_labels.shape
+    whole = True
     for r in range(rows):
         for c in range(columns):
             y = matrix[0, 0] * r + matrix[0, 1] * c + matrix[0, 2]
@@ -63,16 +76,31 @@ def warp(
             nearest_row, nearest_column = math.floor(y + 0.5), math.floor(x + 0.5)
             inside = 0 <= nearest_row < height and 0 <= nearest_column < width
             out_inside[r, c] = inside
-            out_labels[r, c] = labels[nearest_row, nearest_column] if inside else 0
             if not inside:
-                out[:, r, c] = 0
+                whole = False
+                out_labels[r, c] = 0
+                for channel in range(len(out)):
+                    out[channel, r, c] = 0
                 continue
+            out_labels[r, c] = labels[nearest_row, nearest_column]
             y, x = min(max(y, 0.0), height - 1.0), min(max(x, 0.0), width - 1.0)
             top, left = int(y), int(x)
             bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
             down, across = np.float32(y - top), np.float32(x - left)
-            for channel in range(planes.shape[0]):
-                plane = planes[channel]
-                upper = plane[top, left] + (plane[top, right] - plane[top, left]) * across
-                lower = plane[bottom, left] + (plane[bottom, right] - plane[bottom, left]) * across
+            for channel in range(len(out)):
+                upper = _value(planes, levels, channel, top, left)
+                upper += (_value(planes, levels, channel, top, right) - upper) * across
+                lower = _value(planes, levels, channel, bottom, left)
+                lower += (_value(planes, levels, channel, bottom, right) - lower) * across
                 out[channel, r, c] = upper + (lower - upper) * down
+    return whole
+
+
+@kernel
+def clear_outside(image: Floats, inside: Flags) -> None:
+    """Put 0 where a crop (C, H, W) is outside the image."""
+    for channel in range(len(image)):
+        for r in range(image.shape[1]):
+            for c in range(image.shape[2]):
+                if not inside[r, c]:
+                    image[channel, r, c] = 0

@@ -9,8 +9,9 @@ import numpy as np
 from flowseg import files, inspection, plots
 from flowseg.augment import crop
 from flowseg.channels import ChannelChoice
-from flowseg.dataset import TARGETS, CropOptions, read_source
+from flowseg.dataset import CropOptions, read_source
 from flowseg.errors import FlowsegError
+from flowseg.flows import masks_to_flows
 from flowseg.instances import Instances
 from flowseg.options import Architecture, ModelConfig
 from flowseg.report import page, view
@@ -107,6 +108,6 @@ def _crops(item: Item, axes: str | None, number: int) -> plots.Colours:
         seen = np.repeat((made.image[0].clip(0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
         outlined = plots.with_outlines(seen, made.labels, plots.FOUND)
         gap = np.full((_SIDE, _GAP, 3), 128, np.uint8)
-        rows.append(np.concatenate([outlined, gap, plots.flow_colours(TARGETS[options.target](made.labels))], axis=1))
+        rows.append(np.concatenate([outlined, gap, plots.flow_colours(masks_to_flows(made.labels))], axis=1))
         rows.append(np.full((_GAP, rows[-1].shape[1], 3), 128, np.uint8))
     return np.concatenate(rows[:-1])
