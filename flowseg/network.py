@@ -51,6 +51,12 @@ class EnlargingConvolution(nn.Conv2d):
         return functional.conv_transpose2d(x, torch.stack(four).sum(0), self.bias, stride=2, padding=padding)
 
 
+def twice_as_large(x: Tensor) -> Tensor:
+    """Repeat every pixel: (N, channels, h, w) -> (N, channels, 2h, 2w), of the same type."""
+    with torch.autocast(x.device.type, enabled=False):  # which makes this float32 on a GPU, and all that follows
+        return functional.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
 def convolution(channels: int, width: int, kernel: int, enlarge: bool = False) -> nn.Sequential:
     """Normalise, cut at zero, convolve: (N, channels, h, w) -> (N, width, h, w), or twice as large."""
     kind = EnlargingConvolution if enlarge else nn.Conv2d
@@ -88,6 +94,18 @@ class Down(nn.Module):
             return inner  # type: ignore[no-any-return]
         x = self.proj(x) + inner
         return x + self.conv[3](self.conv[2](x))  # type: ignore[no-any-return]
+
+
+def idle_biases(network: "Network") -> list[nn.Parameter]:
+    """Return biases that the normalisation after them takes away again while a network learns: nothing depends on them.
+
+    Their gradients are 0 but for rounding, and cost a pass over all pixels each.
+    """
+    blocks = [*network.downsample.down, *network.upsample.up]
+    first = [block.conv[0] for block in blocks]
+    third = [block.conv[2] for block in blocks if len(block.conv) > 2]
+    layers = [getattr(one, "conv", one)[-1] for one in (*first, *third)]
+    return [layer.bias for layer in layers]
 
 
 class StyledConvolution(nn.Module):
@@ -132,7 +150,7 @@ class Up(nn.Module):
         if self.proj is None:
             return inner  # type: ignore[no-any-return]
         around = self.proj(x)
-        x = (functional.interpolate(around, scale_factor=2.0, mode="nearest") if self.enlarge else around) + inner
+        x = (twice_as_large(around) if self.enlarge else around) + inner
         return x + self.conv[3](self.conv[2](x, style), style)  # type: ignore[no-any-return]
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from flowseg.errors import InputError
-from flowseg.network import EnlargingConvolution, Network, unit_style
+from flowseg.network import EnlargingConvolution, Network, idle_biases, unit_style
 from flowseg.options import Architecture
 from tests.networks import TINY, scrambled
 from tests.reference_network import Reference
@@ -226,3 +226,19 @@ def test_sizes_that_we_refuse_fail_in_cellpose_too(size: tuple[int, int]) -> Non
         resnet.CPnet([2, 4, 4, 4, 4], 3, 3).eval()(torch.zeros(1, 2, *size))
     with pytest.raises(InputError):
         Network(Architecture(widths=(4, 4, 4, 4)))(torch.zeros(1, 2, *size))
+
+
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("concatenation", [True, False])
+def test_nothing_depends_on_idle_biases_in_training(residual: bool, concatenation: bool) -> None:
+    shape = Architecture(channels=1, widths=(4, 6, 8), residual=residual, concatenation=concatenation)
+    network = scrambled(shape).double().train()
+    images = torch.rand(3, 1, 24, 16, dtype=torch.float64)
+    before = network(images).output
+    before.square().sum().backward()
+    idle = idle_biases(network)
+    for bias in idle:
+        assert bias.grad.abs().max() < 1e-10
+        bias.data.normal_(0, 3)
+    torch.testing.assert_close(network(images).output, before)
+    assert len(idle) == (2 if residual else 1) * 2 * 3

@@ -165,7 +165,7 @@ class Loop:
             self.processes.share(range(step * size, (step + 1) * size))
             for step in range(self.stepper.done, self._steps)
         ]
-        return self._crops.batches(numbers, options.workers or threads.count())
+        return self._crops.batches(numbers, options.workers or threads.count(), self.stepper.empty)
 
     def _step(self, batch: Batch) -> Losses:
         try:

@@ -3,9 +3,11 @@
 import copy
 import math
 import warnings
-from typing import NamedTuple
+from contextlib import nullcontext
+from typing import Any, NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,8 +15,9 @@ from torch.nn import functional
 from flowseg.arrays import Floats
 from flowseg.dataset import Batch
 from flowseg.errors import OptionError, TrainingError
-from flowseg.network import Network
+from flowseg.network import Network, idle_biases
 from flowseg.training.options import TrainOptions
+from flowseg.training.recorded import WARM, Recording, Tensors, aside
 
 _LEAST_LR = 0.01  # of the largest, at the end of the cosine
 
@@ -70,9 +73,19 @@ class Stepper:
         self.half = _half_type(options.precision, self.device)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._frozen = freeze(self.network, options.freeze)
+        for bias in idle_biases(self.network):
+            bias.requires_grad_(False)
         self._lr = options.lr or (0.0005 if pretrained else 0.002)
         trained = [one for one in self.network.parameters() if one.requires_grad]
-        self.optimiser = torch.optim.AdamW(trained, lr=self._lr, weight_decay=options.weight_decay)
+        on_gpu = self.device.type == "cuda"
+        self._recordable = on_gpu and processes == 1
+        self._recording: Recording | None = None
+        self._warm = 0
+        # Both change with every step. On a GPU they are in its memory, where a recorded step finds them.
+        self._rate: Any = torch.tensor(self._lr, device=self.device) if on_gpu else self._lr
+        self._follow: Any = torch.tensor(1.0, device=self.device) if on_gpu else 1.0
+        self._how: dict[str, Any] = {"fused": self.device.type in ("cpu", "cuda"), "capturable": on_gpu}
+        self.optimiser = torch.optim.AdamW(trained, lr=self._rate, weight_decay=options.weight_decay, **self._how)
         self.mean = copy.deepcopy(self.network).requires_grad_(False) if options.ema else None
         self._forward = self._prepared(processes)
 
@@ -92,26 +105,59 @@ class Stepper:
         TrainingError
             The loss is not finite. Nothing was changed.
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.lr
+        tensors = _tensors(batch)
+        recording = self._recorded(tensors)
+        with aside() if recording is None and self._recordable else nullcontext():
+            losses = (recording.first if recording else self._gradients)(tensors).cpu()
+            if not math.isfinite(losses[0]):
+                raise TrainingError(f"the loss is {losses[0].item()} at step {self.done + 1}")
+            self._set_rates()
+            (recording.second if recording else self._update)()
+        self.done += 1
+        return Losses(*losses)
+
+    def _recorded(self, batch: Tensors) -> Recording | None:
+        """Return the recording of a step with such batches, made when there were a few; None: do without."""
+        if self._recording is None and self._recordable and self._warm >= WARM:
+            try:
+                with aside():
+                    self._recording = Recording(self._gradients, self._update, batch, self.device)
+            except RuntimeError as error:  # an old driver, or no memory beside that of the steps before
+                warnings.warn(f"this GPU does not record steps, which takes longer: {error}", stacklevel=2)
+                self._recordable = False
+        self._warm += 1
+        return self._recording if self._recording is not None and self._recording.fits(batch) else None
+
+    def _gradients(self, batch: Tensors) -> Tensor:
+        """Return the losses, (3,), and leave their gradients."""
         self._train_mode()
-        losses = self._losses(self._forward, batch)
-        if not math.isfinite(losses.total.item()):
-            raise TrainingError(f"the loss is {losses.total.item()} at step {self.done + 1}")
         self.optimiser.zero_grad(set_to_none=True)
+        losses = self._losses(self._forward, batch)
         losses.total.backward()  # type: ignore[no-untyped-call]
+        return torch.stack(losses).detach()
+
+    def _update(self) -> None:
+        """Change the weights, and their running mean."""
         if self.options.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
         self.optimiser.step()
-        self.done += 1
         if self.mean is not None:
-            update_mean(self.mean, self.network, min(self.options.ema, (1 + self.done) / (10 + self.done)))
-        return Losses(*(part.detach() for part in losses))
+            update_mean(self.mean, self.network, self._follow)
+
+    def _set_rates(self) -> None:
+        follow = 1 - min(self.options.ema, (2 + self.done) / (11 + self.done))
+        if isinstance(self._rate, Tensor):
+            self._rate.fill_(self.lr)
+            self._follow.fill_(follow)
+            return
+        self._follow = follow
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.lr
 
     @torch.no_grad()
     def validate(self, batch: Batch) -> Losses:
         """Return the losses of the weights that would be kept; nothing is changed."""
-        return self._losses(self.kept.eval(), batch)
+        return self._losses(self.kept.eval(), _tensors(batch))
 
     @property
     def kept(self) -> Network:
@@ -128,18 +174,25 @@ class Stepper:
         part = (self.done - warm) / max(1.0, self.steps - warm)
         return self._lr * (_LEAST_LR + (1 - _LEAST_LR) * (1 + math.cos(math.pi * min(1.0, part))) / 2)
 
-    def _losses(self, module: nn.Module, batch: Batch) -> Losses:
-        images = self._moved(batch.images).to(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, self.half, enabled=self.half is not None):
+    def _losses(self, module: nn.Module, batch: Tensors) -> Losses:
+        images, targets, weights = (None if part is None else self._moved(part) for part in batch)
+        assert images is not None
+        assert targets is not None
+        images = images.to(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, self.half, enabled=self.half is not None, cache_enabled=False):
             output = module(images).output
-        weights = None if batch.weights is None else self._moved(batch.weights)
-        return loss(output.float(), self._moved(batch.targets), weights)
+        return loss(output.float(), targets, weights)
 
-    def _moved(self, array: Floats) -> Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(array))
-        if self.device.type == "cuda":
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor.to(self.device)
+    def _moved(self, part: Tensor) -> Tensor:
+        return part.to(self.device, non_blocking=True)
+
+    def empty(self, shape: tuple[int, ...], kind: npt.DTypeLike) -> Floats:
+        """Return an array for a part of a batch, in memory that the device reads fast."""
+        if self.device.type != "cuda":
+            return np.empty(shape, kind)
+        dtype = torch.from_numpy(np.empty(0, kind)).dtype
+        array: Floats = torch.empty(shape, dtype=dtype, pin_memory=True).numpy()
+        return array
 
     def _train_mode(self) -> None:
         self.network.train()
@@ -159,19 +212,31 @@ class Stepper:
         """Go on from where `state` was taken."""
         self.done = int(state["done"])  # type: ignore[call-overload]
         self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])  # type: ignore[arg-type]
+        self._recording, self._warm = None, 0  # it is of other memory
+        kept = cast(dict[str, Any], state["optimiser"])
+        groups = [{**group, "lr": self._rate, **self._how} for group in kept["param_groups"]]
+        self.optimiser.load_state_dict({**kept, "param_groups": groups})
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate  # not a copy of it
         if self.mean is not None:
             self.mean.load_state_dict(state["mean"])
 
 
+def _tensors(batch: Batch) -> Tensors:
+    return tuple(None if part is None else torch.from_numpy(np.ascontiguousarray(part)) for part in batch)
+
+
 @torch.no_grad()
-def update_mean(mean: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move every number of a running mean toward the network's."""
-    for old, new in zip(mean.state_dict().values(), network.state_dict().values(), strict=True):
-        if old.is_floating_point():
-            old.lerp_(new, 1 - decay)
-        else:
-            old.copy_(new)
+def update_mean(mean: nn.Module, network: nn.Module, part: float | Tensor) -> None:
+    """Move every number of a running mean by a part of the way to the network's."""
+    pairs = list(zip(mean.state_dict().values(), network.state_dict().values(), strict=True))
+    old, new = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+    away = torch._foreach_sub(new, old)  # all at once: one by one, there are hundreds of small kernels
+    torch._foreach_mul_(away, part)
+    torch._foreach_add_(old, away)
+    for count, now in pairs:
+        if not count.is_floating_point():
+            count.copy_(now)
 
 
 def freeze(network: Network, what: str) -> list[nn.Module]:

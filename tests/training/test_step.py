@@ -63,7 +63,7 @@ def test_steps_lower_the_loss_and_the_running_mean_follows() -> None:
 def test_the_running_mean_is_a_mean() -> None:
     mean, network = scrambled(SMALL, 1), scrambled(SMALL, 2)
     before = mean.state_dict()["output.2.weight"].clone()
-    update_mean(mean, network, 0.75)
+    update_mean(mean, network, 0.25)
     wanted = 0.75 * before + 0.25 * network.state_dict()["output.2.weight"]
     torch.testing.assert_close(mean.state_dict()["output.2.weight"], wanted)
 

@@ -335,8 +335,7 @@ def test_a_training_that_begins_from_the_start_says_so(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_not_finite_keeps_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = items(tmp_path / "data", 2)
-    nan = torch.tensor(float("nan"))
-    monkeypatch.setattr("flowseg.training.step.loss", lambda *_: Losses(nan, nan, nan))
+    monkeypatch.setattr("flowseg.training.step.loss", lambda output, *_: Losses(*3 * [output.sum() * float("nan")]))
     with pytest.raises(TrainingError, match=r"step 1: the batch is kept in .*bad_batch\.npz.*lower learning rate"):
         run(data, tmp_path / "run", OPTIONS, TINY)
     with np.load(tmp_path / "run/bad_batch.npz") as kept:
