@@ -3,6 +3,8 @@
 import platform
 from pathlib import Path
 
+import llvmlite.binding
+
 from flowseg import threads
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -37,6 +39,8 @@ def machine(device: str) -> str:
     return f"{torch.cuda.get_device_name(device)}, {processor()}"
 
 
-def on_a_gpu(device: str) -> str:
-    """Return the end of a heading: each kind of device has a section of its own."""
-    return "" if device == "cpu" else " on a GPU"
+def on_what(device: str) -> str:
+    """Return the end of a heading: each kind of machine has a section of its own."""
+    if device != "cpu":
+        return " on a GPU"
+    return " with AMX" if llvmlite.binding.get_host_cpu_features().get("amx-bf16") else ""

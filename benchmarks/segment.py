@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pages import machine, on_a_gpu, put
+from pages import machine, on_what, put
 from skimage.io import imread, imsave
 
 from flowseg import __version__, checkpoint, engines, metrics
@@ -236,7 +236,7 @@ def page(rows: list[Row], device: str) -> str:
     amx = "with" if "amx_bf16" in Path("/proc/cpuinfo").read_text() else "without"
     how = f"Winograd's convolutions in float32, OpenVINO in bfloat16 ({amx} AMX)" if device == "cpu" else "torch"
     table = "\n".join(row.text() for row in rows)
-    return f"""## Segmentation{on_a_gpu(device)}
+    return f"""## Segmentation{on_what(device)}
 
 `benchmarks/segment.py`, flowseg {__version__} with {how} beside cellpose 3.1.1.2, {datetime.date.today()},
 {machine(device)}. Agreement is with Cellpose's own result. Images are mosaics of
