@@ -26,7 +26,7 @@ from flowseg.network import Network
 from flowseg.options import ModelConfig
 from flowseg.sources.collection import Item
 from flowseg.sources.data_sets import open_collection
-from flowseg.training import TrainOptions
+from flowseg.training import TrainOptions, heap
 from flowseg.training.step import Stepper
 
 BATCH, SIDE = 8, 224
@@ -65,12 +65,13 @@ def our_seconds(items: list[Item], device: str, steps: int, **how: Any) -> float
     stepper = Stepper(Network(), TrainOptions(device=device, batch_size=BATCH, **how), steps)
     numbers = [range(start * BATCH, (start + 1) * BATCH) for start in range(steps + WARM)]
     batches = crops.batches(numbers, threads.count(), stepper.empty)
-    for _ in range(WARM):
-        stepper.step(next(batches))
-    started = time.perf_counter()
-    for batch in batches:
-        stepper.step(batch)
-    return (time.perf_counter() - started) / steps
+    with heap.kept():  # as in `flowseg.train`
+        for _ in range(WARM):
+            stepper.step(next(batches))
+        started = time.perf_counter()
+        for batch in batches:
+            stepper.step(batch)
+        return (time.perf_counter() - started) / steps
 
 
 def arrays(items: list[Item]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

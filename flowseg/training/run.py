@@ -17,7 +17,7 @@ from flowseg.errors import InputError, OptionError
 from flowseg.network import Network
 from flowseg.options import Architecture, ModelConfig
 from flowseg.sources.collection import Collection, Item, listed_problems
-from flowseg.training import reading
+from flowseg.training import heap, reading
 from flowseg.training.began import Began
 from flowseg.training.finish import finish
 from flowseg.training.loop import Loop, Task, Tell
@@ -190,7 +190,7 @@ def run(
         loop = Loop(task, network, folder, processes, tell, watch)
         if processes.first and not resume:
             folder.begin(_described(task, asked))
-        with folder.mine() if processes.first else nullcontext():
+        with folder.mine() if processes.first else nullcontext(), heap.kept():
             loop.run()
     if processes.first and not folder.finished:
         with folder.mine():
