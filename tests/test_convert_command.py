@@ -209,3 +209,27 @@ def test_categories_stay_in_coco_and_are_told_where_they_cannot(tmp_path: Path) 
     assert made("--pieces")[0] == [("cell", 0.5), ("cell", 0.5), ("nucleus", 0.25)]
     result = run(tmp_path / "t.json", tmp_path / "o.csv")
     assert "of 2 categories, cell, nucleus, which kaggle does not keep for each: --to coco does" in result.output
+
+
+def test_categories_keep_their_numbers_and_what_they_belong_to(tmp_path: Path) -> None:
+    square = [[1, 1, 3, 1, 3, 3, 1, 3]]
+    kinds = [{"id": 40, "name": "neuron", "supercategory": "nerve"}, {"id": "g", "name": "glia", "supercategory": ""}]
+    unused, alike = {"id": 0, "name": "none", "supercategory": "none"}, {"id": 3, "name": "neuron"}
+    given = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 20, "width": 30}],
+        "annotations": [
+            {"id": number, "image_id": 1, "category_id": kind, "segmentation": square}
+            for number, kind in enumerate(["g", 40, 3, 77, None])
+        ],
+        "categories": [unused, *kinds, alike],
+    }
+    (tmp_path / "t.json").write_text(json.dumps(given))
+    for source, out in (("t.json", "o.json"), ("o.json", "again.json")):
+        assert run(tmp_path / source, tmp_path / out).exit_code == 0
+        made = json.loads((tmp_path / out).read_text())
+        assert [each["category_id"] for each in made["annotations"]] == ["g", 40, 3, 77, 78]
+        assert made["categories"] == [
+            *(unused, *kinds, alike | {"supercategory": "neuron"}),
+            {"id": 77, "name": "77", "supercategory": "77"},
+            {"id": 78, "name": "cell", "supercategory": "cell"},
+        ]

@@ -127,7 +127,7 @@ def _tell(told: Any, conversion: Any) -> None:
 
 def _tell_categories(collection: Any, conversion: Any) -> None:
     """Say that the format has none, where there are several."""
-    names = sorted({name for item in collection for name in item.categories or ()})
+    names = sorted({kind.name for item in collection for kind in item.categories or () if kind is not None})
     if len(names) > 1 and conversion.to != "coco":
         click.echo(
             f"instances are of {len(names)} categories, {', '.join(names[:3])}{', ...' * (len(names) > 3)}, which "

@@ -162,7 +162,7 @@ def convert(
         assert skip is not None
         skip(f"{entry.name}: {error}")
 
-    found = Entries(entries, finished, skipped if skip else None)
+    found = Entries(entries, finished, skipped if skip else None, collection.categories)
     whole = conversion.format.whole
     if whole is not None:
         conversion.out.parent.mkdir(parents=True, exist_ok=True)

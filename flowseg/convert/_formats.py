@@ -22,6 +22,7 @@ from flowseg.exports import (
     seg_npy,
     tables,
 )
+from flowseg.sources.collection import Category
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Style:
 class Entries:
     """All images in order, one at a time; each is finished when the next is asked for.
 
-    Those that cannot be read are given to ``skip``, where there is one.
+    Those that cannot be read are given to ``skip``, where there is one. ``categories`` are what the data set lists.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class Entries:
         entries: Sequence[Entry],
         finished: Callable[[Entry], None],
         skip: Callable[[Entry, FlowsegError], None] | None = None,
+        categories: Sequence[Category] = (),
     ) -> None:
-        self.all, self._finished, self._skip = entries, finished, skip
+        self.all, self.categories, self._finished, self._skip = entries, categories, finished, skip
 
     def __iter__(self) -> Iterator[Entry]:
         for entry in self.all:
@@ -84,8 +86,7 @@ def _kaggle(entries: Entries, style: Style) -> Iterator[bytes]:
 
 
 def _coco(entries: Entries, style: Style) -> Iterator[bytes]:
-    names = sorted({name or coco_json.CELL for entry in entries.all for name in entry.item.categories or ()})
-    numbers = {name: number for number, name in enumerate(names, start=1)}
+    listed = _categories(entries)
 
     def part(entry: Entry) -> coco_json.Part:
         kinds = entry.of_each(entry.item.categories)
@@ -93,11 +94,23 @@ def _coco(entries: Entries, style: Style) -> Iterator[bytes]:
             entry.instances,
             scores=entry.of_each(entry.item.scores),
             form=style.form,
-            categories=None if kinds is None else [numbers[kind or coco_json.CELL] for kind in kinds],
+            categories=None if kinds is None else [listed[kind].number for kind in kinds],
         )
         return coco_json.Part(entry.file_name, entry.instances.shape, made, entry.item.columns)
 
-    return coco_json.document(map(part, entries), names or [coco_json.CELL])
+    made = [coco_json.category(*kind) for kind in dict.fromkeys(listed.values())]
+    return coco_json.document(map(part, entries), made or [coco_json.category()])
+
+
+def _categories(entries: Entries) -> dict[Category | None, Category]:
+    """Return what each category is written as: itself; cells, under a number that is free, where there is none."""
+    used = [kind for entry in entries.all for kind in entry.item.categories or ()]
+    listed = dict.fromkeys([*entries.categories, *(kind for kind in used if kind is not None)])
+    found: dict[Category | None, Category] = {kind: kind for kind in listed}
+    if None in used:
+        free = max((kind.number for kind in listed if isinstance(kind.number, int)), default=0) + 1
+        found[None] = next((kind for kind in listed if kind.name == coco_json.CELL), Category(coco_json.CELL, free))
+    return found
 
 
 def _table(entries: Entries, style: Style) -> Iterator[bytes]:

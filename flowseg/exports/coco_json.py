@@ -34,6 +34,11 @@ class Part(NamedTuple):
     columns: Mapping[str, str] = {}
 
 
+def category(name: str = CELL, number: int | str = 1, supercategory: str | None = None) -> dict[str, Any]:
+    """Return an entry of the list of categories; what is above it is called the same, where nothing is said."""
+    return {"id": number, "name": name, "supercategory": name if supercategory is None else supercategory}
+
+
 def annotations(
     instances: Instances,
     values: npt.ArrayLike | None = None,
@@ -54,7 +59,7 @@ def annotations(
     form
         "rle": compressed counts as text; "polygons": corners x, y, x, y ... for each piece.
     categories
-        (n,) the number, from 1, of the category of each; None: 1.
+        (n,) the number of the category of each; None: 1.
 
     Examples
     --------
@@ -66,7 +71,7 @@ def annotations(
         raise OptionError(f"form is {form!r}; wanted rle or polygons")
     names = np.arange(1, len(instances) + 1) if values is None else np.asarray(values)
     sure = None if scores is None else np.asarray(scores, np.float64)
-    kinds = np.ones(len(instances), np.int64) if categories is None else np.asarray(categories, np.int64)
+    kinds = np.ones(len(instances), object) if categories is None else np.asarray(categories, object)
     for what, given in (("values", names), ("scores", sure), ("categories", kinds)):
         if given is not None and given.shape != (len(instances),):
             raise InputError(f"{what} have shape {given.shape}; wanted one for each of {len(instances)} instances")
@@ -76,7 +81,7 @@ def annotations(
     for index in np.flatnonzero(instances.areas()):
         y0, x0, y1, x1 = boxes[index]
         one: Annotation = {
-            "category_id": int(kinds[index]),
+            "category_id": kinds[index],
             "segmentation": shapes[index],
             "area": areas[index],
             "bbox": [x0, y0, x1 - x0, y1 - y0],
@@ -89,8 +94,8 @@ def annotations(
     return found
 
 
-def document(parts: Iterable[Part], categories: Sequence[str] = (CELL,)) -> Iterator[bytes]:
-    """Yield the JSON of a data set, image by image; images, annotations and categories are numbered from 1.
+def document(parts: Iterable[Part], categories: Sequence[Mapping[str, Any]] = (category(),)) -> Iterator[bytes]:
+    """Yield the JSON of a data set, image by image; images and annotations are numbered from 1.
 
     What else is known of an image, its ``columns``, stands beside its size.
 
@@ -113,9 +118,7 @@ def document(parts: Iterable[Part], categories: Sequence[str] = (CELL,)) -> Iter
             yield ((",\n" if made > len(lines) else "\n") + ",\n".join(lines)).encode()
     rest = {
         "images": images,
-        "categories": [
-            {"id": number, "name": name, "supercategory": name} for number, name in enumerate(categories, start=1)
-        ],
+        "categories": list(categories),
         "info": {"description": "made by flowseg"},
     }
     yield b"\n],\n" + json.dumps(rest, indent=0, ensure_ascii=False)[2:].encode() + b"\n"

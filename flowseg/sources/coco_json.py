@@ -6,6 +6,7 @@ Masks are decoded once, when the file is opened, so that all that cannot be read
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from flowseg.kernels import polygons
 from flowseg.sources import _coco_pictures
 from flowseg.sources._coco_pictures import Picture, Places, Shape, is_id, short
 from flowseg.sources._gather import Gathered, files_in, held, told, told_shape
-from flowseg.sources.collection import Collection, Item
+from flowseg.sources.collection import Category, Collection, Item
 
 _MOST_STEPS = 10**7  # of an outline on the finer grid: less than a tenth of a second
 
@@ -74,9 +75,7 @@ def _collected(path: Path, content: dict[str, Any], places: Places) -> Collectio
     _share_out(content, entries, gathered)
     pictures = {number: picture for number, picture in entries.items() if picture is not None}
     categories = {
-        each.get("id"): str(each.get("name", each.get("id"))).encode(errors="replace").decode()
-        for each in _dictionaries(content.get("categories", []))
-        if is_id(each.get("id"))
+        each["id"]: _category(each) for each in _dictionaries(content.get("categories", [])) if is_id(each.get("id"))
     }
     scored = any("score" in each for picture in pictures.values() for each in picture.annotations)
     names = _coco_pictures.names(pictures)
@@ -85,7 +84,7 @@ def _collected(path: Path, content: dict[str, Any], places: Places) -> Collectio
         if item is not None:
             gathered.items.append(item)
     _note_crowds(gathered, pictures)
-    return gathered.collection(path, "coco")
+    return replace(gathered.collection(path, "coco"), categories=tuple(categories.values()))
 
 
 def _files_of(
@@ -189,6 +188,16 @@ def _called(place: int, entry: Mapping[str, Any]) -> str:
     return f"annotation {place}" + (f" (id {short(entry['id'])})" if "id" in entry else "")
 
 
+def _category(entry: Mapping[str, Any]) -> Category:
+    number, above = entry["id"], entry.get("supercategory")
+    return Category(_printed(entry.get("name", number)), number, None if above is None else _printed(above))
+
+
+def _printed(value: object) -> str:
+    """Return a value as text that can be written as UTF-8."""
+    return str(value).encode(errors="replace").decode()
+
+
 # --------------------------------------------------------------------------------------------------------- masks
 
 
@@ -198,7 +207,7 @@ def _item(
     picture: Picture,
     file: Path | None,
     scored: bool,
-    categories: Mapping[Any, str],
+    categories: Mapping[Any, Category],
 ) -> Item | None:
     shape = _shape(gathered, name, picture, file)
     if shape is None or not gathered.can_be_held(shape, name):
@@ -218,7 +227,7 @@ def _item(
     if len(objects) < len(own):
         return None  # some of the instances missing would be worse than all
     columns = {**picture.columns}
-    named = sorted(set(kinds) - {""})
+    named = sorted({kind.name for kind in kinds if kind is not None})
     if named and len(categories) > 1:  # the same for all says nothing
         columns.setdefault("category", ", ".join(named))
     if len(own) < len(picture.annotations):
@@ -234,10 +243,10 @@ def _item(
     )
 
 
-def _kind(annotation: Mapping[str, Any], categories: Mapping[Any, str]) -> str:
-    """Return the name of the category of an annotation, or its number where it has no name; "" where it has none."""
+def _kind(annotation: Mapping[str, Any], categories: Mapping[Any, Category]) -> Category | None:
+    """Return the category of an annotation, one called as its number where it is not listed; None where it has none."""
     number = annotation.get("category_id")
-    return categories.get(number, str(number)) if is_id(number) else ""
+    return categories.get(number) or _category({"id": number}) if is_id(number) else None
 
 
 def _shape(gathered: Gathered, name: str, picture: Picture, file: Path | None) -> Shape | None:

@@ -6,6 +6,7 @@ Each reader of a kind of data set makes a `Collection`: quick to make, for pixel
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from flowseg import arrays
 from flowseg.errors import InputError
@@ -14,6 +15,14 @@ from flowseg.instances import Instances
 from flowseg.sources import image_files
 
 _MOST_TOLD = 20
+
+
+class Category(NamedTuple):
+    """A kind of instances, as a data set has it: name, own number, and what it belongs to, where that is said."""
+
+    name: str
+    number: int | str
+    supercategory: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +43,7 @@ class Item:
     scores
         A confidence for each instance, or None where there are none.
     categories
-        The category of each instance, "" where it has none; or None where there are none at all.
+        The category of each instance, None where it has none; or None where there are none at all.
     """
 
     name: str
@@ -42,7 +51,7 @@ class Item:
     load: Callable[[], Instances] = field(repr=False)
     columns: Mapping[str, str] = field(default_factory=dict)
     scores: tuple[float, ...] | None = field(default=None, repr=False)
-    categories: tuple[str, ...] | None = field(default=None, repr=False)
+    categories: tuple[Category | None, ...] | None = field(default=None, repr=False)
 
     def image(self, axes: str | None = None, plane: str | None = None) -> Image:
         """Read the image.
@@ -83,6 +92,8 @@ class Collection:
         What cannot, in words: a missing image, masks without an image, a row that cannot be read.
     notes
         What may be meant so, in words: images that a table does not name.
+    categories
+        Those that the data set lists, in its order, whether or not an instance is of them.
     """
 
     root: Path
@@ -90,6 +101,7 @@ class Collection:
     items: tuple[Item, ...]
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    categories: tuple[Category, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)

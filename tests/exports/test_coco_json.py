@@ -83,7 +83,7 @@ def test_images_and_annotations_are_numbered_through(tmp_path: Path) -> None:
         Part("b.png", one.shape, coco_json.annotations(one)),
     ]
     path = tmp_path / "annotations.json"
-    path.write_bytes(b"".join(coco_json.document(parts, ["nucleus"])))
+    path.write_bytes(b"".join(coco_json.document(parts, [coco_json.category("nucleus", 1)])))
     coco = COCO(str(path))
     assert [(image["file_name"], image["height"], image["width"]) for image in coco.imgs.values()] == [
         ("x/é.png", 1, 3),

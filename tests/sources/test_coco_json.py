@@ -13,6 +13,7 @@ from PIL import Image
 from pycocotools import mask as pycoco
 
 from flowseg.errors import InputError
+from flowseg.sources.collection import Category
 from flowseg.sources.data_sets import open_collection
 
 # pycocotools was built against an older NumPy.
@@ -76,15 +77,16 @@ def test_columns_and_categories(tmp_path: Path) -> None:
     images = [{"id": 7, "file_name": "x/a.png", "height": 20, "width": 30, "cell_type": "cort", "license": 3}]
     (tmp_path / "x").mkdir()
     Image.fromarray(np.zeros(SHAPE, np.uint8)).save(tmp_path / "x/a.png")
-    kinds = [{"id": 1, "name": "cell"}, {"id": 2, "name": "nucleus"}]
+    kinds = [{"id": 1, "name": "cell"}, {"id": 2, "name": "nucleus", "supercategory": "organelle"}]
     path = write(tmp_path, [of(1, [SQUARE], category_id=2)], images=images, categories=kinds)
-    item = open_collection(path)[0]
+    data, cell, nucleus = open_collection(path), Category("cell", 1), Category("nucleus", 2, "organelle")
+    item = data[0]
     assert (item.path, item.columns) == (tmp_path / "x/a.png", {"cell_type": "cort", "category": "nucleus"})
-    assert item.categories == ("nucleus",)
+    assert (data.categories, item.categories) == ((cell, nucleus), (nucleus,))
     item = open_collection(write(tmp_path, [of(1, [SQUARE])], categories=kinds[:1]))[0]
-    assert (item.columns, item.categories) == ({}, ("cell",))
+    assert (item.columns, item.categories) == ({}, (cell,))
     given = [of(1, [SQUARE], category_id=None), of(2, [SQUARE], category_id=9), of(3, [SQUARE], iscrowd=1)]
-    assert open_collection(write(tmp_path, given, categories=kinds))[0].categories == ("", "9")
+    assert open_collection(write(tmp_path, given, categories=kinds))[0].categories == (None, Category("9", 9))
     assert open_collection(write(tmp_path, given[:2]))[0].categories is None
 
 
