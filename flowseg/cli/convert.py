@@ -38,7 +38,7 @@ def command(source: Path, out: Path, quiet: bool, skip_problems: bool, **setting
     """Convert instances from any format that flowseg reads to any that it writes.
 
     Instances that overlap stay whole where the format can hold them; label images cannot, and how many pixels were
-    contested is told. Categories of instances are kept in COCO alone.
+    contested is told. Categories of instances are kept in COCO and GeoJSON.
 
     \b
     Examples:
@@ -55,7 +55,7 @@ def command(source: Path, out: Path, quiet: bool, skip_problems: bool, **setting
       labels    OUT/<name>_labels.tif   label images
       masks     OUT/<name>/masks/*.png  one PNG an instance
       rois      OUT/<name>_rois.zip     ImageJ and Fiji
-      geojson   OUT/<name>.geojson      QuPath, with measurements
+      geojson   OUT/<name>.geojson      QuPath, with measurements and classes
       seg       OUT/<name>_seg.npy      Cellpose
       outlines  OUT/<name>_cp_outlines.txt
       overlay   OUT/<name>_overlay.png  outlines on the images;  overlay-jpeg: smaller, .jpg
@@ -128,7 +128,7 @@ def _tell(told: Any, conversion: Any) -> None:
 def _tell_categories(collection: Any, conversion: Any) -> None:
     """Say that the format has none, where there are several."""
     names = sorted({kind.name for item in collection for kind in item.categories or () if kind is not None})
-    if len(names) > 1 and conversion.to != "coco":
+    if len(names) > 1 and conversion.to not in ("coco", "geojson"):
         click.echo(
             f"instances are of {len(names)} categories, {', '.join(names[:3])}{', ...' * (len(names) > 3)}, which "
             f"{conversion.to} does not keep for each: --to coco does",

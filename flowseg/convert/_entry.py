@@ -17,6 +17,7 @@ from flowseg.sources.collection import Item
 
 Table = dict[str, measure.Column]
 _Value = TypeVar("_Value")
+_GROUPS = ("cell_type", "kind")  # columns that say what the cells of an image are
 
 
 class Entry:
@@ -62,6 +63,14 @@ class Entry:
         if values is None or not self._pieces:
             return None if values is None else list(values)
         return [values[owner] for owner in self._parts.owners]
+
+    @property
+    def classes(self) -> list[str]:
+        """What each instance is: its category, or the group of its image where it has none; "" where that has none."""
+        columns = self.item.columns
+        group = next((columns[name] for name in _GROUPS if name in columns), "")
+        kinds = self.of_each(self.item.categories) or [None] * len(self.instances)
+        return [group if kind is None else kind.name for kind in kinds]
 
     @cached_property
     def _parts(self) -> Pieces:

@@ -143,7 +143,7 @@ def _geojson(entry: Entry) -> bytes:
     if not there.all():  # the table leaves out what has no pixels
         places = np.maximum(np.cumsum(there) - 1, 0)
         table = {name: column[places] for name, column in table.items()} if there.any() else {}
-    return geojson.encode(entry.instances, table=table, name=entry.name)
+    return geojson.encode(entry.instances, table=table, name=entry.name, classes=entry.classes)
 
 
 def _seg(entry: Entry) -> bytes:

@@ -1,9 +1,11 @@
 """GeoJSON as QuPath reads it: an object a cell, with exact outlines, holes and measurements."""
 
+import colorsys
 import json
 import math
 import uuid
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +26,7 @@ def encode(
     *,
     name: str = "",
     kind: Kind = "detection",
+    classes: Sequence[str] | None = None,
 ) -> bytes:
     """Return a feature collection, a feature an instance; instances without pixels are left out.
 
@@ -39,6 +42,9 @@ def encode(
         Of the image: ids are made of it and the label, so that they repeat and differ between images.
     kind
         What QuPath takes the objects for.
+    classes
+        (n,) the name of the class of each, "" where it has none. A class has the same colour in every file; QuPath
+        takes its own for those that it knows.
 
     Notes
     -----
@@ -55,7 +61,8 @@ def encode(
         raise OptionError(f"kind is {kind!r}; wanted detection, cell or annotation")
     labels = np.arange(1, len(instances) + 1) if values is None else np.asarray(values)
     columns = {column: np.asarray(given) for column, given in (table or {}).items() if column != "label"}
-    for what, given in {"values": labels, **columns}.items():
+    named = np.zeros(len(instances), str) if classes is None else np.asarray(classes, str)
+    for what, given in {"values": labels, "classes": named, **columns}.items():
         if given.shape != (len(instances),):
             raise InputError(f"{what} has shape {given.shape}; wanted one for each of {len(instances)} instances")
     rows = {column: given.tolist() for column, given in columns.items()}
@@ -65,18 +72,31 @@ def encode(
         label = int(labels[index])
         measured = {column: row[index] for column, row in rows.items() if math.isfinite(row[index])}
         pieces = [[_closed(ring) for ring in rings] for rings in found.of(index)]
-        features.append(json.dumps(_feature(pieces, _id(name, label), label, kind, measured)))
+        about = {"objectType": kind, "name": str(label), **_class(str(named[index])), "measurements": measured}
+        features.append(json.dumps(_feature(pieces, _id(name, label), about)))
     return ('{"type": "FeatureCollection", "features": [\n' + ",\n".join(features) + "\n]}\n").encode()
 
 
-def _feature(pieces: list[Rings], identity: str, label: int, kind: Kind, measured: dict[str, Any]) -> dict[str, Any]:
+def _feature(pieces: list[Rings], identity: str, properties: dict[str, Any]) -> dict[str, Any]:
     one = len(pieces) == 1
     return {
         "type": "Feature",
         "id": identity,
         "geometry": {"type": "Polygon" if one else "MultiPolygon", "coordinates": pieces[0] if one else pieces},
-        "properties": {"objectType": kind, "name": str(label), "measurements": measured},
+        "properties": properties,
     }
+
+
+def _class(name: str) -> dict[str, Any]:
+    """Return the property of a class, none where it has no name; QuPath takes no line breaks in one."""
+    text = " ".join(name.split())
+    return {"classification": {"name": text, "color": _colour(text)}} if text else {}
+
+
+def _colour(name: str) -> list[int]:
+    """Return red, green and blue, 0 to 255, of a hue that depends on the name alone."""
+    hue = zlib.crc32(name.encode(errors="replace")) / 2**32
+    return [round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.75, 0.9)]
 
 
 def _closed(ring: boundaries.Ints) -> list[list[int]]:

@@ -237,7 +237,8 @@ class _Run:
             if not right:
                 self._discard(item, others)
             source = os.path.abspath(item.path)
-            result = _results.Result(item.name, source, found, self._thresholds(found), job.rle_order, job.coco_form)
+            how = (self._thresholds(found), job.rle_order, job.coco_form, self.options.group)
+            result = _results.Result(item.name, source, found, *how)
             _results.write(job.out, result, job.save)
             self.ledger.add(line)
         except _OF_ONE_IMAGE as error:

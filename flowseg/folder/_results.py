@@ -44,6 +44,8 @@ class Result:
         Of run-length encodings.
     form
         Of COCO masks.
+    group
+        Of the image, such as a cell type; "" where it was not said.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Result:
     masks: MaskOptions
     order: rle.Order
     form: coco_json.Form = "rle"
+    group: str = ""
 
     @cached_property
     def table(self) -> dict[str, measure.Column]:
@@ -192,7 +195,8 @@ def _view(result: Result) -> bytes:
 
 
 def _geojson(result: Result) -> bytes:
-    return geojson.encode(*result.instances, result.table, name=result.name)
+    classes = [result.group] * len(result.instances.instances)
+    return geojson.encode(*result.instances, result.table, name=result.name, classes=classes)
 
 
 def _join_rle(parts: Parts, order: rle.Order) -> Iterator[bytes]:

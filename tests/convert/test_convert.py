@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from flowseg.measure import measure
 from flowseg.options import OverlapOptions
 from flowseg.overlaps import resolve_overlaps
 from flowseg.rle import Order
+from flowseg.sources.collection import Category
 from tests.convert.collections import collection, item, masks_of, overlapping, read_coco, read_kaggle
 from tests.filling import filled
 
@@ -319,3 +321,20 @@ def test_masks_of_more_than_four_digits_are_replaced_too(tmp_path: Path) -> None
     one = collection([item("a", np.ones((1, 6, 9), bool))])
     convert(one, Conversion(tmp_path / "out", "masks", overwrite=True))
     assert sorted(path.name for path in folder.iterdir()) == ["0001.png", "mine.png"]
+
+
+def test_geojson_says_what_each_cell_is(tmp_path: Path) -> None:
+    masks = np.eye(3)[:, None]  # three cells of a pixel
+    kinds = (Category("nucleus", 7), None, Category("cell", 2, "whole"))
+    items = [item("a", masks), item("b", masks, cell_type="cort"), item("c", masks, kind="neuron")]
+    items += [replace(item("d", masks), categories=kinds), replace(item("e", masks, kind="glia"), categories=kinds)]
+    convert(collection(items), Conversion(tmp_path / "out", "geojson"))
+
+    def classes(name: str) -> list[str | None]:
+        found = json.loads((tmp_path / f"out/{name}.geojson").read_text())["features"]
+        return [one["properties"].get("classification", {}).get("name") for one in found]
+
+    assert [classes(name) for name in "abcde"] == [
+        *([None] * 3, ["cort"] * 3, ["neuron"] * 3),
+        *(["nucleus", None, "cell"], ["nucleus", "glia", "cell"]),
+    ]

@@ -80,3 +80,17 @@ def test_overlapping_instances_stay_whole_and_empty_ones_are_left_out() -> None:
 def test_what_does_not_fit_is_refused(wrong: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error, match="wanted"):
         geojson.encode(Instances.from_labels([[1, 2]]), **wrong)
+
+
+def test_classes_as_qupath_wants_them() -> None:
+    arguments, names = from_labels([[1, 2, 3, 4]]), ["Tumour", "", "T\n cell", "Tumour"]
+    first, none, second, third = (one["properties"] for one in features(*arguments, classes=names))
+    assert [each["classification"]["name"] for each in (first, second, third)] == ["Tumour", "T cell", "Tumour"]
+    assert "classification" not in none
+    colours = [each["classification"]["color"] for each in (first, second, third)]
+    assert colours[0] == colours[2] != colours[1]
+    for colour in colours:
+        assert len(colour) == 3
+        assert all(isinstance(part, int) and 0 <= part <= 255 for part in colour)
+    with pytest.raises(InputError, match="classes has shape"):
+        features(*arguments, classes=names[:2])

@@ -24,7 +24,7 @@ from flowseg import cli
 from flowseg.errors import InputError, MissingExtra, OptionError
 from flowseg.exports import parquet
 from flowseg.folder import SAVES, STATE, Job, from_flows, run
-from flowseg.options import SegmentOptions
+from flowseg.options import ModelConfig, SegmentOptions, Thresholds
 from tests.filling import filled
 from tests.folder.fakes import FakeModel, save
 
@@ -97,6 +97,17 @@ def test_coco_as_polygons(results: Path, tmp_path: Path) -> None:
             assert (coco.annToMask(one) == (stems(results)["x/a.tif"] == one["label"])).all()
     with pytest.raises(OptionError, match="wanted rle or polygons"):
         Job(tmp_path, coco_form="points")  # type: ignore[arg-type]
+
+
+def test_geojson_has_the_group_of_the_images(tmp_path: Path) -> None:
+    model, paths = FakeModel(), [save(tmp_path / "a.tif", 3)]
+    model.config = ModelConfig(flow_threshold=0.0, group_thresholds={"cort": Thresholds(0.0, 0.0, 1)})
+    for group, named in (("", []), ("cort", ["cort"] * 3)):
+        options = SegmentOptions(diameter=8.0, group=group)
+        assert run(model, paths, Job(tmp_path / "out", ("geojson",)), options).problem is None  # type: ignore[arg-type]
+        features = json.loads((tmp_path / "out/a.geojson").read_text())["features"]
+        classes = [one["properties"].get("classification") for one in features]
+        assert [one["name"] for one in classes if one] == named
 
 
 def test_rois_and_geojson_are_the_labels(results: Path) -> None:
