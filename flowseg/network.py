@@ -7,6 +7,7 @@ Parameter names are those of Cellpose's state dicts, so a checkpoint of Cellpose
 Shapes below are for an image batch (N, C, H, W) and the usual widths (32, 64, 128, 256); s is the level's scale 2^n.
 """
 
+import math
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from flowseg.options import Architecture
 
 FLOW_SCALE = 5.0
 """The network gives flows this many times longer than unit vectors (Cellpose trains it so)."""
+
+_DIAMETER = 30.0  # pixels
 
 
 class NetworkOutput(NamedTuple):
@@ -230,8 +233,8 @@ class Network(nn.Module):
         self.upsample = Decoder(shape)
         self.output = convolution(shape.widths[0], shape.outputs, 1)
         # Not used by the network: Cellpose keeps these two diameters (pixels) among the weights.
-        self.register_buffer("diam_mean", torch.full((1,), 30.0))
-        self.register_buffer("diam_labels", torch.full((1,), 30.0))
+        self.register_buffer("diam_mean", torch.full((1,), _DIAMETER))
+        self.register_buffer("diam_labels", torch.full((1,), _DIAMETER))
 
     def forward(self, images: Tensor, style: Tensor | None = None) -> NetworkOutput:
         """Run the network.
@@ -282,3 +285,27 @@ class Network(nn.Module):
         height, width = images.shape[2:]
         if height % stride or width % stride or not height or not width:
             raise InputError(f"images are {height} x {width} pixels; wanted sides that are multiples of {stride}: pad")
+
+
+def drawn(architecture: Architecture, rng: torch.Generator) -> Network:
+    """Make a network whose weights come from a generator, as torch draws them from its own, which all threads share.
+
+    Examples
+    --------
+    >>> one, other = (drawn(Architecture(widths=(4, 8)), torch.Generator().manual_seed(1)) for _ in range(2))
+    >>> bool((one.output[2].weight == other.output[2].weight).all())
+    True
+    """
+    with torch.device("meta"):  # shapes alone: nothing is drawn
+        network = Network(architecture)
+    network.to_empty(device="cpu")
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+        elif isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=rng)
+            most = 1 / math.sqrt(module.weight[0].numel())
+            nn.init.uniform_(module.bias, -most, most, generator=rng)  # type: ignore[arg-type]
+    for diameter in network.buffers(recurse=False):
+        diameter.fill_(_DIAMETER)
+    return network

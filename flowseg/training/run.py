@@ -14,7 +14,7 @@ import torch
 from flowseg import __version__, checkpoint, notebook, plots, zoo
 from flowseg.channels import COLORS, ChannelChoice
 from flowseg.errors import InputError, OptionError
-from flowseg.network import Network
+from flowseg.network import Network, drawn
 from flowseg.options import Architecture, ModelConfig
 from flowseg.sources.collection import Collection, Item, listed_problems
 from flowseg.training import heap, reading
@@ -179,7 +179,6 @@ def run(
         folder.require_new()
     with joined(options.device) as (processes, device):
         options = replace(options, device=device)
-        torch.manual_seed(options.seed)
         if began is not None:
             network, config, split = _again(began, split, options, asked, watch)
         else:
@@ -204,7 +203,7 @@ def _again(
     """Return what a training goes on with; the weights come with its state, where it has kept one."""
     began.require_same(options, asked)
     if began.folder.state.exists():
-        network = Network(began.config.architecture)
+        network = _new(began.config.architecture, options)
     else:
         watch.say(f"note: {began.folder.path} has kept nothing of the training yet: it begins from the start")
         network, _ = _start(asked, options)
@@ -231,7 +230,7 @@ def _start(asked: Asked, options: TrainOptions) -> tuple[Network, ModelConfig]:
     """Return the network to begin with, and a config that can be exported as is asked for."""
     if asked.pretrained is None:
         start = asked.new.config()
-        network = Network(start.architecture)
+        network = _new(start.architecture, options)
     else:
         kept = zoo.read(zoo.resolve(asked.pretrained))
         kept.require_segmentation()
@@ -247,6 +246,10 @@ def _start(asked: Asked, options: TrainOptions) -> tuple[Network, ModelConfig]:
     if asked.export == "cellpose":
         checkpoint.require_cellpose(config)
     return network, config
+
+
+def _new(architecture: Architecture, options: TrainOptions) -> Network:
+    return drawn(architecture, torch.Generator().manual_seed(options.seed))
 
 
 def _with_data(
