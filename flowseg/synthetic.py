@@ -308,7 +308,8 @@ def _picture(rng: np.random.Generator, kind: str, shape: tuple[int, int], cells:
     rim = ndimage.gaussian_filter(inside, 1.0) - ndimage.gaussian_filter(inside, 3.0)
     outside = np.maximum(-rim, 0)
     grains = inside * _smooth(rng, shape, 1.2) * (7.0 if kind != "astro" else 9.0)
-    light = 127 + _smooth(rng, shape, 90.0) * 4 + _smooth(rng, shape, 9.0) * 1.5
+    light = _smooth(rng, shape, 90.0) * 4 + _smooth(rng, shape, 9.0) * 1.5
+    light += 127 - light.mean()  # of wide hills, a small image sees one height, which says nothing
     picture = light + bright * (near - far) - dark * np.maximum(rim, 0) + 34 * outside + grains
     picture += ndimage.gaussian_filter(rng.normal(size=shape), 0.6) * 4.5
     return np.asarray(picture.clip(0, 255).round().astype(np.uint8))

@@ -26,6 +26,16 @@ def test_cells_are_solid_and_seen(kind: str) -> None:
     assert made.image[inside].std() > 1.5 * made.image[~ndimage.binary_dilation(inside, iterations=6)].std()
 
 
+@pytest.mark.parametrize("kind", synthetic.KINDS)
+@pytest.mark.parametrize("shape", [(32, 32), (32, 200), (64, 64), (128, 128)])
+def test_small_images_have_contrast_too(kind: str, shape: tuple[int, int]) -> None:
+    for seed in range(5):
+        image = synthetic.neurons(np.random.default_rng(seed), kind, shape).image
+        assert image.std() > 4
+        assert 110 < image.mean() < 145
+        assert np.count_nonzero((image == 0) | (image == 255)) == 0
+
+
 def test_kinds_differ_as_the_real_ones_do() -> None:
     def sizes(kind: str) -> tuple[float, float]:
         made = [synthetic.neurons(np.random.default_rng(seed), kind).instances for seed in range(2)]
