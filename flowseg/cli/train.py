@@ -22,7 +22,7 @@ _AUGMENT = "rotate, flip, scale, elastic, contrast, brightness, colour, gamma, n
 
 _SECTIONS = {
     "What matters first": ["out", "pretrained", "channels", "val", "epochs", "resume"],
-    "The data": ["format", "images", "masks", "mask-suffix", "columns", "axes", "skip-problems"],
+    "The data": ["format", "images", "masks", "mask-suffix", "order", "columns", "axes", "skip-problems"],
     "Images held back, to validate on and to choose thresholds": ["val-part", "folds", "fold", "group", "stratify"],
     "How long, and how fast": [
         "crops",
@@ -55,6 +55,9 @@ _SECTIONS = {
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of the images, where it is not beside DATA.")
 @click.option("--masks", type=click.Path(path_type=Path), help="Folder of the label images.")
 @click.option("--mask-suffix", help="End of the names of label images: _masks.")
+@click.option(
+    "--order", type=click.Choice(["row", "column"]), help="How CSVs (DATA, --val) count pixels; else by their columns."
+)
 @click.option(
     "--columns",
     type=click.Path(exists=True, path_type=Path),

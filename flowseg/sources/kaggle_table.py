@@ -156,7 +156,7 @@ def _along_rows(columns: Layout, gathered: Gathered) -> Order:
     gathered.notes.append(
         f"the column {columns.names[columns.text]} does not say how pixels are counted: along rows was taken; where "
         "they go down columns, say --order column (convert: --in-order, truth of evaluate: --truth-order; in Python: "
-        "order=; for train: convert it first)"
+        "order=)"
     )
     return "row"
 

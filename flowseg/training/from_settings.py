@@ -85,9 +85,8 @@ def _usual_stratum(data: Collection) -> str:
 
 def _opened(settings: Mapping[str, Any], watch: Watch) -> Collection:
     images, masks = (settings[name] and Path(settings[name]) for name in ("images", "masks"))
-    data = open_collection(
-        Path(settings["data"]), settings["format_"], masks=masks, mask_suffix=settings["mask_suffix"], images=images
-    )
+    how = {"mask_suffix": settings["mask_suffix"], "order": settings["order"]}
+    data = open_collection(Path(settings["data"]), settings["format_"], masks=masks, images=images, **how)
     return _sound(data, settings, watch)
 
 
@@ -95,13 +94,13 @@ def _opened_to_validate(settings: Mapping[str, Any], watch: Watch) -> Collection
     """Open what is validated on: it has folders of its own, and may be of another kind than the data."""
     path = Path(settings["val"])
     images = Path(settings["images"]) if settings["images"] and path.is_file() else None
-    suffix = settings["mask_suffix"]
+    how = {"mask_suffix": settings["mask_suffix"], "order": settings["order"]}
     try:
-        data = open_collection(path, mask_suffix=suffix, images=images)
+        data = open_collection(path, images=images, **how)
     except InputError:
         if settings["format_"] is None:
             raise
-        data = open_collection(path, settings["format_"], mask_suffix=suffix, images=images)
+        data = open_collection(path, settings["format_"], images=images, **how)
     return _sound(data, settings, watch)
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flowseg import channels as channel_choice
 from flowseg.augment import AugmentOptions
@@ -35,6 +35,7 @@ def train(
     stratify: str = "",
     channels: Any = None,
     axes: str | None = None,
+    order: Literal["row", "column"] | None = None,
     diameter_mean: float | None = None,
     inputs: str = "two",
     widths: Sequence[int] = (32, 64, 128, 256),
@@ -66,6 +67,8 @@ def train(
         Columns of the data: images that agree in the first stay in one part; the second is spread over both.
     channels, axes
         Channels and axes of the images, where they are not clear.
+    order
+        How run lengths of a CSV count pixels, "row" or "column", where its columns do not say it.
     diameter_mean
         Diameter in pixels that objects have when they reach the network; None: that of the model, or 30.
     augment
@@ -105,9 +108,10 @@ def train(
     if axes is not None:
         options = replace(options, crop=replace(options.crop, axes=axes))
     watch = Watch(say=_nothing if quiet else _print)
-    items, described = _items(source, axes, watch if skip_problems else None)
+    skipping = watch if skip_problems else None
+    items, described = _items(source, axes, order, skipping)
     if val is not None:
-        split = Split(items, _items(val, axes, watch if skip_problems else None)[0])
+        split = Split(items, _items(val, axes, order, skipping)[0])
     else:
         split = held_out(items, val_part, options.seed, group=group, stratify=stratify)
     asked = Asked(
@@ -147,10 +151,12 @@ def _options(settings: Mapping[str, Any], augment: Mapping[str, float | bool] | 
     return TrainOptions(crop=crop, **{name: value for name, value in settings.items() if name in of_training})
 
 
-def _items(source: Source, axes: str | None, skipping: Watch | None = None) -> tuple[list[Item], str]:
+def _items(
+    source: Source, axes: str | None, order: Literal["row", "column"] | None, skipping: Watch | None = None
+) -> tuple[list[Item], str]:
     """Return the items of a source, and the source in words; problems are said where they are to be skipped."""
     if isinstance(source, str | os.PathLike):
-        source = open_collection(Path(source))
+        source = open_collection(Path(source), order=order)
     if isinstance(source, Collection):
         if skipping is not None:
             for problem in source.problems:
