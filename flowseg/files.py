@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,12 @@ HTML, PNG = b"<!doctype html", b"\x89PNG"
 
 _PART = ".flowseg.part"
 _LOCK = ".flowseg.lock"
+_ENDLESS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def write_whole(path: Path, data: bytes | Iterable[bytes]) -> str:
@@ -51,6 +58,16 @@ def make_folder(folder: Path) -> None:
         raise InputError(f"the folder {folder} cannot be made: {in_words(error)}") from error
 
 
+def check_has_end(path: Path) -> None:
+    """Refuse what is there but is neither file nor folder: it may be waited for, or read, for ever."""
+    try:
+        kind = _ENDLESS.get(stat.S_IFMT(path.stat().st_mode))
+    except (OSError, ValueError):  # whoever opens it tells
+        return
+    if kind is not None:
+        raise InputError(f"{path} is not a file: it is {kind}")
+
+
 def resolved(paths: Iterable[Path | None]) -> set[Path]:
     """Return what paths that may be None lead to."""
     return {path.resolve() for path in paths if path is not None}
@@ -70,6 +87,7 @@ def check_output(path: Path, begins: bytes, inputs: Iterable[Path | None]) -> No
     """
     if not path.exists():
         return
+    check_has_end(path)
     read = resolved(inputs)
     check_not_read(path, read)
     if begins == PNG and not read.isdisjoint(path.resolve().parents):
@@ -118,6 +136,7 @@ def sweep(folder: Path) -> None:
 
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    check_has_end(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

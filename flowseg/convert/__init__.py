@@ -218,6 +218,7 @@ def _check_targets(collection: Collection, entries: Sequence[Entry], conversion:
     read = files.resolved([collection.root, *(entry.item.path for entry in entries)])
     for target in targets:
         files.check_not_read(target, read)
+        files.check_has_end(target)
         if target.exists() and not conversion.overwrite:
             raise InputError(f"{target} is there already: choose another name, or replace it with --overwrite")
 

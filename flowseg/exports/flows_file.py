@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flowseg import files
 from flowseg.arrays import Floats
 from flowseg.errors import InputError
 from flowseg.options import MaskOptions
@@ -42,6 +43,7 @@ def encode(flows: Floats, cellprob: Floats, about: Mapping[str, Any]) -> bytes:
 
 def read(path: Path) -> KeptFlows:
     """Read what `encode` wrote; nothing in the file is run."""
+    files.check_has_end(path)
     wanted = "not a file of flows that --save flows wrote"
     try:
         if not zipfile.is_zipfile(path):

@@ -146,7 +146,7 @@ class _Run:
         line = self.ledger.get(item.name)
         if line is None or line["source"] != os.path.abspath(item.path):
             return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, InputError):
             if files.digest(item.path) != line["input"]:
                 self.ledger.begin(item.name)
                 self._discard(item, _files_of(line))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from flowseg import files
 from flowseg.errors import InputError
 
 _DELIMITERS = (",", ";", "\t")
@@ -66,6 +67,7 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 def _check_encoding(path: Path) -> None:
+    files.check_has_end(path)
     try:
         with path.open("rb") as file:
             start = file.read(4)

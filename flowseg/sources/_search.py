@@ -34,7 +34,7 @@ def find(inputs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str], recu
     list of Path
         Inputs keep their order; files of one folder or pattern are sorted as people count, so ``cell2`` before
         ``cell10``, folder by folder. Each file comes once, where it is first named. A folder below that cannot be
-        looked into stands there itself, so that whoever reads what is listed is told.
+        looked into, and what is no file (a pipe, a device), stands there itself: whoever reads what is listed is told.
 
     Raises
     ------
@@ -78,14 +78,14 @@ def _of_one(name: str, recursive: bool) -> list[Path]:
     if not name:
         raise InputError("an input has no name (an empty text); wanted files, folders or patterns")
     path = Path(name)
-    if path.is_file():
-        return [path]
     if path.is_dir():
         return _in_folder(path, recursive)
+    if path.exists():
+        return [path]
     if not glob.has_magic(name):
         raise InputError(f"{name} does not exist")
     matches = [Path(match) for match in glob.iglob(name, recursive=True)]
-    files = [match for match in matches if match.is_file()]
+    files = [match for match in matches if not match.is_dir()]
     return _kept(files, f"pattern {name}", " (it matches folders only)" if matches and not files else "")
 
 

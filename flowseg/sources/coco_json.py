@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import rle
+from flowseg import files, rle
 from flowseg.errors import FlowsegError, InputError
 from flowseg.instances import Instances
 from flowseg.kernels import polygons
@@ -118,6 +118,8 @@ def _is_crowd(annotation: Mapping[str, Any]) -> bool:
 
 def is_results(path: Path) -> bool:
     """Whether a file is a list of results, which names images by the numbers of another COCO file."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
@@ -141,6 +143,7 @@ def looks_like(path: Path) -> bool:
 
 
 def _json(path: Path) -> object:
+    files.check_has_end(path)
     try:
         return json.loads(path.read_bytes())
     except OSError as error:

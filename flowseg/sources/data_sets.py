@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from flowseg import files
 from flowseg.errors import InputError, OptionError
 from flowseg.rle import Order
 from flowseg.sources import _run, coco_json, kaggle_table, label_pairs, mask_folders, seg_npy
@@ -123,6 +124,7 @@ def open_collection(
     how = _How(_path(masks), mask_suffix, _path(images), order, like)
     if not place.exists():
         raise InputError(f"{place} does not exist")
+    files.check_has_end(place)
     if format is not None and format not in KINDS:
         raise OptionError(f"format is {format!r}; wanted one of {', '.join(KINDS)}")
     try:

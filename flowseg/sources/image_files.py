@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowseg import images
+from flowseg import files, images
 from flowseg.errors import InputError
 from flowseg.images import Image
 from flowseg.sources import _pictures, _tiff
@@ -102,6 +102,7 @@ def probe(path: str | os.PathLike[str], *, axes: str | None = None) -> Header:
 
 def _is_tiff(file: Path) -> bool:
     """Tell TIFF from the other formats by the first bytes; refuse what is neither."""
+    files.check_has_end(file)
     try:
         with file.open("rb") as stream:
             start = stream.read(16)
