@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from flowseg.errors import InputError
@@ -16,6 +16,8 @@ _OUTPUTS = re.compile(
     r"_(labels|masks|flows|flows_[0-4]|cellprob|cp_output|overlay|outlines|seg)(_cp_masks)?$", re.IGNORECASE
 )
 _NUMBERS = re.compile(r"(\d+)")
+_SLASH = "/" if os.sep == "/" else r"[/\\]"
+_ANY_FOLDERS = re.compile(rf"(?:^|(?<={_SLASH}))\*\*(?:{_SLASH}+\*\*)*(?:{_SLASH}+|$)")
 
 
 def find(inputs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str], recursive: bool = False) -> list[Path]:
@@ -25,7 +27,8 @@ def find(inputs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str], recu
     ----------
     inputs
         Files, folders and patterns (``*``, ``?``, ``[...]``, ``**`` for any folders), one or several. A name that
-        exists is never read as a pattern.
+        exists is never read as a pattern. Links to folders are followed where they are named, not below a folder or
+        for ``**``.
     recursive
         Whether to look into the folders of a folder.
 
@@ -84,9 +87,21 @@ def _of_one(name: str, recursive: bool) -> list[Path]:
         return [path]
     if not glob.has_magic(name):
         raise InputError(f"{name} does not exist")
-    matches = [Path(match) for match in glob.iglob(name, recursive=True)]
+    matches = [Path(match) for match in dict.fromkeys(_matching(name))]
     files = [match for match in matches if not match.is_dir()]
     return _kept(files, f"pattern {name}", " (it matches folders only)" if matches and not files else "")
+
+
+def _matching(pattern: str) -> Iterator[str]:
+    """Yield what a pattern names; for ``**``, links to folders are not followed, so there is an end."""
+    above, *below = _ANY_FOLDERS.split(pattern, maxsplit=1)
+    if not below:
+        yield from glob.iglob(pattern)
+        return
+    for top in glob.iglob(above) if above else [os.curdir]:
+        for place, folders, _ in os.walk(top):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            yield from _matching(os.path.join(glob.escape(place), below[0] or "*"))
 
 
 def _in_folder(folder: Path, recursive: bool) -> list[Path]:

@@ -1,3 +1,4 @@
+import glob
 import os
 import random
 from collections.abc import Callable
@@ -78,6 +79,24 @@ def test_patterns(folder: Path) -> None:
     assert names(image_files.find("cell*")) == ["cell2.TIF", "cell10.tif"]
     assert names(image_files.find("**/*.tif*")) == ["a.tif", "cell10.tif", "deep/deeper/z.tiff", "odd[1].tif"]
     assert names(image_files.find("odd[1].tif")) == ["odd[1].tif"]
+
+
+@pytest.mark.parametrize("above", ["", "./", "/"])
+@pytest.mark.parametrize("pattern", ["**/*", "**/**/*", "**/**/deeper/**", "deep/**/*", "d*/**", "deep**/*", "**"])
+def test_patterns_find_what_glob_does(folder: Path, pattern: str, above: str) -> None:
+    pattern = f"{folder}/{pattern}" if above == "/" else above + pattern
+    every = {Path(found) for found in glob.glob(pattern, recursive=True) if "_" not in Path(found).stem}
+    assert set(image_files.find(pattern)) == {path for path in every if path.suffix.lower() in image_files.EXTENSIONS}
+
+
+def test_patterns_do_not_go_round_and_round(folder: Path) -> None:
+    before = names(image_files.find("**/*.tif*"))
+    for name in ("above", "here", "deep/above", "deep/deeper/here"):  # glob would find more than it can count
+        (folder / name).symlink_to(folder, target_is_directory=True)
+    assert names(image_files.find("**/*.tif*")) == before
+    assert names(image_files.find("deep/**/**/*.tif*")) == ["deep/deeper/z.tiff"]
+    assert names(image_files.find("above/**/z.*")) == ["above/deep/deeper/z.tiff"]
+    assert len(image_files.find(["**", "*/**/*", "above/*"])) == len(image_files.find(".", recursive=True))
 
 
 def test_inputs_keep_their_order_and_come_once(folder: Path) -> None:
