@@ -20,7 +20,7 @@ from flowseg.instances import Instances
 from flowseg.kernels import polygons
 from flowseg.sources import _coco_pictures
 from flowseg.sources._coco_pictures import Picture, Places, Shape, is_id, short
-from flowseg.sources._gather import Gathered, files_in, held, told, told_shape
+from flowseg.sources._gather import Gathered, files_in, held, told, told_shape, whole
 from flowseg.sources.collection import Category, Collection, Item
 
 _MOST_STEPS = 10**7  # of an outline on the finer grid: less than a tenth of a second
@@ -306,9 +306,16 @@ def read_segmentation(segmentation: object, shape: Shape) -> Instances:
 
 def _only(segmentation: Mapping[str, Any], shape: Shape) -> Instances:
     try:
-        return rle.coco_to_instances([segmentation], shape)
+        return rle.coco_to_instances([_sized(segmentation)], shape)
     except FlowsegError as error:
         raise InputError(str(error).removeprefix("row 1 ").removeprefix("row 1: ")) from error
+
+
+def _sized(segmentation: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a run-length encoding with the sides of its size as numbers, where they are written as 520.0 or "520"."""
+    size = segmentation.get("size")
+    sides = [whole(side) for side in size] if isinstance(size, list) else [None]
+    return segmentation if None in sides else {**segmentation, "size": sides}
 
 
 def _corners(polygon: object, shape: Shape) -> npt.NDArray[np.float64]:

@@ -243,6 +243,22 @@ def test_sides_are_whole_numbers_in_any_form(tmp_path: Path, sides: tuple[object
         )
 
 
+@pytest.mark.parametrize("size", [[20.0, 30.0], ["20", "30.0"]])
+def test_sizes_of_run_lengths_are_too(tmp_path: Path, size: list[object]) -> None:
+    truth = masks()
+    parts = [{**compressed(truth[1]), "size": size}, {**listed(truth[2]), "size": size}]
+    data = open_collection(write(tmp_path, [of(number, part) for number, part in enumerate(parts)]))
+    data.require_sound()
+    np.testing.assert_array_equal([data[0].instances().mask(index) for index in range(2)], truth[1:])
+
+
+@pytest.mark.parametrize("size", [[20.5, 30], [20, True], [20, "x"], [20], [20, 30, 1], "20", None, [30, 20]])
+def test_sizes_of_run_lengths_that_cannot_be_are_told(tmp_path: Path, size: object) -> None:
+    data = open_collection(write(tmp_path, [of(1, {**listed(masks()[0]), "size": size})]))
+    assert len(data.problems) == 1
+    assert "wanted two whole numbers" in data.problems[0] or "wanted that of the image" in data.problems[0]
+
+
 def test_an_image_of_another_shape(tmp_path: Path) -> None:
     path = write(tmp_path, [of(1, [SQUARE])])
     Image.fromarray(np.zeros((5, 6), np.uint8)).save(tmp_path / "a.png")
