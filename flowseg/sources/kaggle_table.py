@@ -3,8 +3,7 @@
 Rows are decoded once, when the file is opened, so that all that cannot be read is told at once; what is kept is runs.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,10 +14,9 @@ from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
 from flowseg.rle import Order
 from flowseg.sources import _csv
-from flowseg.sources._gather import Gathered, files_in, folders_in, held, told, told_shape, unsafe, whole
-from flowseg.sources._search import EXTENSIONS, is_output
+from flowseg.sources._gather import Gathered, files_in, held, told, told_shape, whole
+from flowseg.sources._kaggle_pictures import named, pictures_of, unsafe_id
 from flowseg.sources.collection import Collection, Item
-from flowseg.sources.spellings import spellings, under
 
 Shape = tuple[int, int]
 
@@ -134,9 +132,9 @@ def _collected(path: Path, images: Path | None, order: Order | None, like: Mappi
     gathered = Gathered()
     found = _read(path, columns, gathered)
     order = order or columns.order or _along_rows(columns, gathered)
-    pictures = _pictures(path, images, list(found), gathered)
+    pictures = pictures_of(path, images, list(found), gathered)
     unknown: list[str] = []
-    for name, (id_, rows) in zip(_names(list(found), pictures), found.items(), strict=True):
+    for name, (id_, rows) in zip(named(list(found), pictures), found.items(), strict=True):
         if pictures is None:
             if rows.shape is None and name in like:
                 rows.shape = like[name].instances().shape
@@ -171,11 +169,11 @@ def _read(path: Path, columns: Layout, gathered: Gathered) -> dict[str, _Rows]:
         problem = _problem_of_row(columns, fields)
         if problem or fields is None:
             gathered.problems.append(f"line {line}: {problem}")
-            if columns.id < len(rough) and not _unsafe_id(rough[columns.id]):
+            if columns.id < len(rough) and not unsafe_id(rough[columns.id]):
                 spoiled.add(rough[columns.id])
             continue
         name = fields[columns.id].strip()
-        wrong = _unsafe_id(name)
+        wrong = unsafe_id(name)
         if wrong:
             if name not in refused:
                 refused.add(name)
@@ -191,17 +189,6 @@ def _read(path: Path, columns: Layout, gathered: Gathered) -> dict[str, _Rows]:
         for column in differing[name]:  # it tells of instances, not of the image
             rows.columns.pop(column, None)
     return found
-
-
-def _unsafe_id(id_: str) -> str | None:
-    """Say why an id cannot be the name of an image, or the way to one in a folder below; None where it can."""
-    parts = id_.split("/")
-    leads_out = len(parts) > 1 and {"", ".", ".."} & {*parts}
-    return unsafe(id_ if leads_out else _without_folders(id_))
-
-
-def _without_folders(id_: str) -> str:
-    return id_.replace("/", "__")
 
 
 def _problem_of_row(columns: Layout, fields: list[str] | None) -> str | None:
@@ -236,115 +223,8 @@ def _take(rows: _Rows, columns: Layout, line: int, fields: list[str], differing:
     return None
 
 
-def _without_ending(name: str) -> str:
-    """Drop the ending of an image file, which some competitions have in their ids."""
-    return next((name[: -len(end)] for end in EXTENSIONS if name.lower().endswith(end)), name)
-
-
-def _names(ids: Sequence[str], pictures: Mapping[str, Path] | None) -> list[str]:
-    """Return what images are called: by their ids without folders and the ending of a file.
-
-    Both stay where images would be called alike, and the ending where it is none: the image of ``x.tif`` is
-    ``x.tif.png``.
-    """
-    count = Counter(_without_ending(_last(id_)) for id_ in ids)
-    own = [_last(id_) if count[_without_ending(_last(id_))] == 1 else _without_folders(id_) for id_ in ids]
-    bare = list(map(_without_ending, own))
-    count = Counter(bare)
-    whole = {id_ for id_, path in (pictures or {}).items() if path.stem in spellings(_last(id_))}
-    return [
-        name if id_ in whole or count[short] > 1 else short for id_, name, short in zip(ids, own, bare, strict=True)
-    ]
-
-
-def _last(id_: str) -> str:
-    """Return an id without the folders that some have before it."""
-    return id_.rpartition("/")[2]
-
-
 def _short(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
-
-
-def _pictures(path: Path, images: Path | None, ids: list[str], gathered: Gathered) -> dict[str, Path] | None:
-    """Return the image file of each id, problems noted; None where there is no image at all, and none was asked for."""
-    if images is not None and not images.is_dir():
-        raise InputError(f"{images} is not a folder; wanted that of the images")
-    wanted = _spelled({*ids, *map(_without_ending, ids)})
-    for folder in [images] if images is not None else _places(path):
-        found = _of_ids(ids, folder)
-        if found or images is not None:
-            break
-    else:
-        return None
-    for id_ in ids:
-        if len(found.get(id_, [])) > 1:
-            gathered.problems.append(f"{id_} has several images in {folder}: {told(p.name for p in found[id_])}")
-        elif id_ not in found:
-            looked = f"{_without_ending(id_)}.png and the like"
-            gathered.problems.append(f"{id_} has no image: looked for {looked} in {folder}")
-    unnamed = [file.name for file in files_in(folder) if file.stem not in wanted and not is_output(file)]
-    if found and unnamed:
-        gathered.notes.append(
-            f"{len(unnamed)} images in {folder} have no row in {path.name} and are left out: {told(unnamed)} (an image "
-            "without instances has a row without an encoding)"
-        )
-    return {id_: paths[0] for id_, paths in found.items() if len(paths) == 1}
-
-
-def _places(path: Path) -> list[Path]:
-    """Return where images may be: the folder called as the file, train or test beside it, and its own."""
-    stem = path.stem
-    called = [
-        stem,
-        stem.removesuffix("_labels"),
-        stem.removesuffix("_solution"),
-        "train",
-        "test",
-        "images",
-        "stage1_train",
-        "stage1_test",
-    ]
-    places = [path.parent / name for name in dict.fromkeys(called)] + [path.parent]
-    return [place for place in places if place.is_dir()]
-
-
-def _pictures_in(folder: Path, wanted: set[str]) -> dict[str, list[Path]]:
-    """Return the images of a folder with a wanted name, as ``<id>.png`` or ``<id>/images/<id>.png``."""
-    found: dict[str, list[Path]] = {}
-    for path in files_in(folder):
-        if path.stem in wanted:
-            found.setdefault(path.stem, []).append(path)
-    for below in folders_in(folder):
-        if below.name in wanted and below.name not in found and (below / "images").is_dir():
-            own = [path for path in files_in(below / "images") if path.stem == below.name]
-            if own:
-                found[below.name] = own
-    return found
-
-
-def _of_ids(ids: Iterable[str], folder: Path) -> dict[str, list[Path]]:
-    """Return the images of each id, in the folder or the one below that is named before it."""
-    below: dict[str, dict[str, str]] = {}
-    for id_ in ids:
-        below.setdefault(id_.rpartition("/")[0], {})[id_] = _last(id_)
-    found: dict[str, list[Path]] = {}
-    for place, names in below.items():
-        if (folder / place).is_dir():
-            wanted = _spelled({*names.values(), *map(_without_ending, names.values())})
-            files = _pictures_in(folder / place, wanted)
-            found |= {id_: own for id_, name in names.items() if (own := _called(name, files))}
-    return found
-
-
-def _called(name: str, files: Mapping[str, list[Path]]) -> list[Path]:
-    """Return the images that are called so but for an ending, or so, or so without the ending of the name."""
-    bare = under(files, _without_ending(name)) or []
-    return under(files, name) or [path for path in bare if path.name in spellings(name)] or bare
-
-
-def _spelled(names: Iterable[str]) -> set[str]:
-    return {each for name in names for each in spellings(name)}
 
 
 def _add(
