@@ -215,6 +215,9 @@ def _check_targets(collection: Collection, entries: Sequence[Entry], conversion:
         targets = [conversion.out / f"{entry.name}{conversion.format.ending}" for entry in entries]
         targets += [conversion.out / _copy_of(entry, conversion.to) for entry in entries if conversion.copy_images]
         _check_apart(collection, entries, conversion)
+    twice = next((target for target, count in Counter(targets).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"{twice} would be made twice, of images that are called alike: rename one of them")
     read = files.resolved([collection.root, *(entry.item.path for entry in entries)])
     for target in targets:
         files.check_not_read(target, read)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 from flowseg.errors import InputError
 from flowseg.sources._gather import Gathered, told, unsafe, whole
@@ -134,7 +135,13 @@ def names(pictures: Mapping[Any, Picture]) -> dict[Any, str]:
         count = Counter(each.casefold() for each in [*named.values(), *found.values()])
         found |= {number: each for number, each in named.items() if count[each.casefold()] == 1}
         left = {number: file for number, file in left.items() if number not in found}
-    return found | {number: f"{file.as_posix().replace('/', '__')}__{number}" for number, file in left.items()}
+    taken = {name.casefold() for name in found.values()}
+    for number, file in left.items():
+        found[number] = f"{file.as_posix().replace('/', '__')}__{quote(str(number), safe='', errors='replace')}"
+        while found[number].casefold() in taken:
+            found[number] += "_"
+        taken.add(found[number].casefold())
+    return found
 
 
 def _bare(name: str) -> str:

@@ -38,6 +38,21 @@ class Gathered:
             self.problems.append(f"{what}: {error}")
             return None
 
+    def not_shared(self, images: Mapping[str, Path]) -> dict[str, Path]:
+        """Return the images that belong to one name alone; note those that several names have found."""
+        owners: dict[Path, list[str]] = {}
+        for name, path in images.items():
+            owners.setdefault(path, []).append(name)
+        for path, names in owners.items():
+            if len(names) > 1:
+                self.problems.append(f"{told(sorted(names))} have one image, {path}: wanted one each")
+        return {name: path for name, path in images.items() if len(owners[path]) == 1}
+
+    def keep_own_images(self) -> None:
+        """Leave out, and note, items that have found one image."""
+        own = self.not_shared({item.name: item.path for item in self.items if item.path is not None})
+        self.items = [item for item in self.items if item.path is None or item.name in own]
+
     def can_be_held(self, shape: tuple[int, int], what: str) -> bool:
         """Tell whether a label image of a shape fits into memory; note a problem where it does not."""
         size, limit = shape[0] * shape[1] * _LABEL_BYTES, image_files.memory_limit()

@@ -25,16 +25,19 @@ def named(ids: Sequence[str], pictures: Mapping[str, Path] | None) -> list[str]:
     """Return what images are called: by their ids without folders and the ending of a file.
 
     Both stay where images would be called alike, and the ending where it is none: the image of ``x.tif`` is
-    ``x.tif.png``.
+    ``x.tif.png``. No two are called alike.
     """
     count = Counter(_without_ending(_last(id_)) for id_ in ids)
     own = [_last(id_) if count[_without_ending(_last(id_))] == 1 else _without_folders(id_) for id_ in ids]
     bare = list(map(_without_ending, own))
     count = Counter(bare)
     whole = {id_ for id_, path in (pictures or {}).items() if path.stem in spellings(_last(id_))}
-    return [
+    names = [
         name if id_ in whole or count[short] > 1 else short for id_, name, short in zip(ids, own, bare, strict=True)
     ]
+    while alike := {name for name, many in Counter(names).items() if many > 1}:  # a/b and a__b
+        names = [id_ if name in alike else name for id_, name in zip(ids, names, strict=True)]
+    return names
 
 
 def pictures_of(path: Path, images: Path | None, ids: list[str], gathered: Gathered) -> dict[str, Path] | None:
@@ -60,7 +63,7 @@ def pictures_of(path: Path, images: Path | None, ids: list[str], gathered: Gathe
             f"{len(unnamed)} images in {folder} have no row in {path.name} and are left out: {told(unnamed)} (an image "
             "without instances has a row without an encoding)"
         )
-    return {id_: paths[0] for id_, paths in found.items() if len(paths) == 1}
+    return gathered.not_shared({id_: paths[0] for id_, paths in found.items() if len(paths) == 1})
 
 
 def _places(path: Path) -> list[Path]:

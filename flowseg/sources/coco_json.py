@@ -102,7 +102,8 @@ def _files_of(
     for number in [number for number, file in found.items() if file is None]:
         gathered.problems.append(f"{names[number]} has no image: looked for {pictures[number].file} in {places}")
         del found[number]
-    return found
+    own = gathered.not_shared({pictures[number].file: file for number, file in found.items() if file is not None})
+    return {number: file for number, file in found.items() if pictures[number].file in own}
 
 
 def _note_crowds(gathered: Gathered, pictures: Mapping[Any, Picture]) -> None:

@@ -270,6 +270,8 @@ def _matched(
         else:
             image = found[0] if found else _fitting((spare or {}).get(name), paths[0])
             _add(gathered, name, image, paths[0], under(columns, name) or {})
+    if images:
+        gathered.keep_own_images()
     end = labels[0].path.stem.removeprefix(labels[0].name)
     gathered.problems += [f"{path.name} has no masks {path.stem}{end}" for path in images if path not in used]
     return gathered.collection(root, "pairs")

@@ -47,6 +47,7 @@ def read(root: Path, *, images: Path | None = None) -> Collection:
         else:
             image = found[0] if found else None
             gathered.items.append(Item(_name(path), image, partial(load, path, image)))
+    gathered.keep_own_images()
     if not root.is_file():
         _note_others(gathered, folder, {each for path in files for each in spellings(_name(path))})
     return gathered.collection(root, "cellpose")

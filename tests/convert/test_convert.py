@@ -248,6 +248,18 @@ def test_a_name_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None
         convert(collection([item(name, np.ones((1, 2, 2)))]), Conversion(tmp_path, "labels"))
 
 
+def test_nothing_is_made_twice(tmp_path: Path) -> None:
+    for names in (("a", "a"), ("a", "a_labels")):
+        items = []
+        for place, name in enumerate(names):
+            path = tmp_path / str(place) / f"{name}.tif"
+            path.parent.mkdir(exist_ok=True)
+            tifffile.imwrite(path, np.zeros((4, 5), np.uint8))
+            items.append(item(name, np.ones((1, 4, 5)), path))
+        with pytest.raises(InputError, match=r"a_labels\.tif would be made twice"):
+            convert(collection(items), Conversion(tmp_path / "out", "labels", copy_images=True))
+
+
 def test_a_name_that_is_not_unicode_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not in UTF-8: rename"):
         convert(collection([item("latin\udcff", np.ones((1, 2, 2)))]), Conversion(tmp_path, "geojson"))

@@ -117,6 +117,26 @@ def test_only_names_that_clash_are_longer(tmp_path: Path, files: list[str], name
     assert sorted(item.name for item in data) == sorted(names)
 
 
+def test_names_stay_apart_whatever_the_ids_are(tmp_path: Path) -> None:
+    listed = [(0, "x/a.png"), ("0", "x/a.png"), ("/../\n", "x/a.png"), (3, "x__a.png__0.png"), (4, "A.png__4")]
+    images = [{"id": number, "file_name": name, "height": 20, "width": 30} for number, name in listed]
+    data = open_collection(write(tmp_path, [], images=images, with_files=False))
+    assert [item.name for item in data] == sorted(
+        ["x__a.png__0_", "x__a.png__0__", "x__a.png__%2F..%2F%0A", "x__a.png__0", "A.png__4"]
+    )
+
+
+def test_two_entries_do_not_share_an_image(tmp_path: Path) -> None:
+    entry = {"height": SHAPE[0], "width": SHAPE[1]}
+    images = [{**entry, "id": number, "file_name": name} for number, name in enumerate(["x/a.png", "a.png", "a.png"])]
+    path = write(tmp_path, [], images=images[1:])
+    assert [item.path for item in open_collection(path)] == [tmp_path / "a.png"] * 2  # the same entry twice
+    path = write(tmp_path, [], images=images)
+    data = open_collection(path)
+    assert data.problems == (f"a.png, x/a.png have one image, {tmp_path / 'a.png'}: wanted one each",)
+    assert len(data) == 0
+
+
 def test_detections_have_scores_in_order(tmp_path: Path) -> None:
     truth = masks()
     results = [
