@@ -88,7 +88,7 @@ def _of_one(name: str, recursive: bool) -> list[Path]:
     if not glob.has_magic(name):
         raise InputError(f"{name} does not exist")
     matches = [Path(match) for match in dict.fromkeys(_matching(name))]
-    files = [match for match in matches if not match.is_dir()]
+    files = [match for match in matches if not os.path.isdir(match)]
     return _kept(files, f"pattern {name}", " (it matches folders only)" if matches and not files else "")
 
 

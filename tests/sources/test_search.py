@@ -99,6 +99,18 @@ def test_patterns_do_not_go_round_and_round(folder: Path) -> None:
     assert len(image_files.find(["**", "*/**/*", "above/*"])) == len(image_files.find(".", recursive=True))
 
 
+def test_what_cannot_be_looked_at_stands_in_a_pattern(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = os.stat
+
+    def refuse(path: str, **how: bool) -> os.stat_result:
+        if os.fspath(path).endswith("cell2.TIF") and how.get("follow_symlinks", True):
+            raise PermissionError(13, "Permission denied", path)  # a link into a folder that is closed
+        return stat(path, **how)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert names(image_files.find("cell*")) == ["cell2.TIF", "cell10.tif"]
+
+
 def test_inputs_keep_their_order_and_come_once(folder: Path) -> None:
     found = image_files.find(["cell10.tif", ".", str(folder / "a.png"), "deep/x.bmp"])
     assert names(found) == ["cell10.tif", "a.png", "a.tif", "B.jpeg", "cell2.TIF", "odd[1].tif", "deep/x.bmp"]
