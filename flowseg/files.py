@@ -68,14 +68,19 @@ def check_has_end(path: Path) -> None:
         raise InputError(f"{path} is not a file: it is {kind}")
 
 
+def real(path: Path) -> Path:
+    """Return what a path leads to; links that lead round and round, which `Path.resolve` raises for, to themselves."""
+    return Path(os.path.realpath(path))
+
+
 def resolved(paths: Iterable[Path | None]) -> set[Path]:
     """Return what paths that may be None lead to."""
-    return {path.resolve() for path in paths if path is not None}
+    return {real(path) for path in paths if path is not None}
 
 
 def check_not_read(path: Path, read: set[Path]) -> None:
     """Refuse to write over a file that is being read, among others that are `resolved`."""
-    if path.resolve() in read:
+    if real(path) in read:
         raise InputError(f"{path} would be replaced while it is read: choose another name or folder")
 
 
@@ -90,7 +95,7 @@ def check_output(path: Path, begins: bytes, inputs: Iterable[Path | None]) -> No
     check_has_end(path)
     read = resolved(inputs)
     check_not_read(path, read)
-    if begins == PNG and not read.isdisjoint(path.resolve().parents):
+    if begins == PNG and not read.isdisjoint(real(path).parents):
         raise InputError(f"{path} lies among what is read, and may be part of it: choose another name or folder")
     with path.open("rb") as file:
         if file.read(len(begins)).lower() != begins.lower():

@@ -81,6 +81,14 @@ def test_a_device_is_no_file(tmp_path: Path, place: str) -> None:
         image_files.read(tmp_path / "a.png")
 
 
+def test_links_that_lead_round_and_round_are_told(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    given = opened({"a": np.eye(3, dtype=int)})
+    for out in (tmp_path / "loop", tmp_path / "loop" / "x.json"):
+        with pytest.raises(OSError, match=r"File exists|Not a directory|Too many levels"):
+            convert(given, Conversion(out, "" if out.suffix else "labels"))
+
+
 def test_what_is_no_file_is_one_failure_of_a_run(pipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = pipe.parent
     monkeypatch.chdir(folder)  # names of sockets are short

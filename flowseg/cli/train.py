@@ -198,7 +198,7 @@ def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller")
     if RunFolder(out).finished and resume:
         teller.finish([RunFolder(out).model])
         return
-    if out.resolve() == Path(settings["data"]).resolve():
+    if os.path.realpath(out) == os.path.realpath(settings["data"]):
         raise click.UsageError(f"--out {out} is the folder of the data; wanted one for the run alone")
     with late_note(f"opening {settings['data']}", teller.silent):
         splits = splits_of(settings, teller.watch())

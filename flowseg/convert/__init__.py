@@ -228,10 +228,10 @@ def _check_targets(collection: Collection, entries: Sequence[Entry], conversion:
 
 def _check_apart(collection: Collection, entries: Sequence[Entry], conversion: Conversion) -> None:
     """Refuse to write among masks of the same kind that are being read."""
-    root = collection.root.resolve()
+    root = files.real(collection.root)
     if conversion.to != _SAME_KIND.get(collection.format) or not root.is_dir():
         return
-    out = conversion.out.resolve()
+    out = files.real(conversion.out)
     there = [name for entry in entries if (conversion.out / (name := _made(entry, conversion))).exists()]
     if there and root in (out, *out.parents):
         raise InputError(f"{conversion.out / there[0]} may be what is read: choose another folder to write into")
