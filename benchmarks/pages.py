@@ -3,9 +3,7 @@
 import platform
 from pathlib import Path
 
-import llvmlite.binding
-
-from flowseg import threads
+from flowseg import engines, threads
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
@@ -43,4 +41,4 @@ def on_what(device: str) -> str:
     """Return the end of a heading: each kind of machine has a section of its own."""
     if device != "cpu":
         return " on a GPU"
-    return " with AMX" if llvmlite.binding.get_host_cpu_features().get("amx-bf16") else ""
+    return " with AMX" if engines.has_amx() else ""

@@ -233,7 +233,7 @@ def mosaic(images: list[npt.NDArray[np.uint8]], side: int) -> npt.NDArray[np.uin
 
 
 def page(rows: list[Row], device: str) -> str:
-    amx = "with" if "amx_bf16" in Path("/proc/cpuinfo").read_text() else "without"
+    amx = "with" if engines.has_amx() else "without"
     how = f"Winograd's convolutions in float32, OpenVINO in bfloat16 ({amx} AMX)" if device == "cpu" else "torch"
     table = "\n".join(row.text() for row in rows)
     return f"""## Segmentation{on_what(device)}

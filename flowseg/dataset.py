@@ -35,6 +35,13 @@ TARGETS: dict[str, Callable[[Labels, float, Floats], None]] = {
 }
 
 
+Empty = Callable[[tuple[int, ...]], Floats]
+
+
+def _floats(shape: tuple[int, ...]) -> Floats:
+    return np.empty(shape, np.float32)
+
+
 @dataclass(frozen=True)
 class CropOptions:
     """How crops are made of items.
@@ -151,25 +158,20 @@ class Crops:
         """Return how many crops show each image once."""
         return len(self.items)
 
-    def crop(self, number: int) -> augment.Crop:
-        """Make one crop."""
-        return self._crop(number, None)
-
-    def _crop(self, number: int, out: Floats | None) -> augment.Crop:
+    def crop(self, number: int, out: Floats | None = None) -> augment.Crop:
+        """Make one crop; its image in ``out``, where that is given."""
         rng = np.random.Generator(np.random.SFC64([self._seed, 1, number]))
         source, zoom = self._source(self._drawn_item(number, rng))
         return augment.crop(source, self.options.size, zoom, rng, self.options.augment, out)
 
     def batch(self, numbers: Sequence[int]) -> Batch:
         """Make a batch of the crops of these numbers, in this thread."""
-        batch = self._empty(len(numbers), np.empty)
+        batch = self._empty(len(numbers), _floats)
         for place, number in enumerate(numbers):
             self._fill(batch, place, number)
         return batch
 
-    def batches(
-        self, numbers: Sequence[Sequence[int]], workers: int = 1, empty: Callable[..., Floats] = np.empty
-    ) -> Iterator[Batch]:
+    def batches(self, numbers: Sequence[Sequence[int]], workers: int = 1, empty: Empty = _floats) -> Iterator[Batch]:
         """Make batches in order, by threads that work ahead of who asks; at least one.
 
         An error in a worker is raised here, at the batch it belongs to.
@@ -181,35 +183,33 @@ class Crops:
         workers
             Threads.
         empty
-            Makes the arrays of a batch of a shape and a type, such as in memory that a GPU reads fast.
+            Makes the arrays of a batch, float32, of a shape: such as in memory that a GPU reads fast.
         """
         with ThreadPoolExecutor(max(1, workers), thread_name_prefix="flowseg-crops") as pool:
             waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
             ahead = _AHEAD + -(-workers // max(1, len(numbers[0]) if numbers else 1))
             try:
-                for upcoming in range(len(numbers) + ahead):
-                    if upcoming < len(numbers):
-                        asked = numbers[upcoming]
+                for turn in range(len(numbers) + ahead):
+                    if turn < len(numbers):
+                        asked = numbers[turn]
                         batch = self._empty(len(asked), empty)
                         bounds = pairwise(threads.blocks(len(asked), max(1, len(asked) // workers)))
                         jobs = [pool.submit(self._fill_alone, batch, asked, *places) for places in bounds]
                         waiting.append((batch, jobs))
-                    if upcoming >= ahead and waiting:
+                    if turn >= ahead:
                         yield _made(*waiting.popleft())
-                while waiting:
-                    yield _made(*waiting.popleft())
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _empty(self, count: int, empty: Callable[..., Floats]) -> Batch:
+    def _empty(self, count: int, empty: Empty) -> Batch:
         sides = (self.options.size, self.options.size)
-        images = empty((count, self._config.architecture.channels, *sides), np.float32)
-        weights = empty((count, *sides), np.float32) if self.options.weight == "area" else None
-        return Batch(images, empty((count, 3, *sides), np.float32), weights)
+        images = empty((count, self._config.architecture.channels, *sides))
+        weights = empty((count, *sides)) if self.options.weight == "area" else None
+        return Batch(images, empty((count, 3, *sides)), weights)
 
     def _fill(self, batch: Batch, place: int, number: int) -> None:
         """Make one crop, its target and its weights, at its place in a batch."""
-        made = self._crop(number, batch.images[place])
+        made = self.crop(number, batch.images[place])
         TARGETS[self.options.target](made.labels, FLOW_SCALE, batch.targets[place])
         if batch.weights is not None:
             batch.weights[place] = _area_weights(made.labels)

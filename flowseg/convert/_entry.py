@@ -13,11 +13,10 @@ from flowseg.arrays import Labels
 from flowseg.errors import InputError
 from flowseg.instances import Instances, Pieces, to_pieces
 from flowseg.options import OverlapOptions
-from flowseg.sources.collection import Item
+from flowseg.sources.collection import GROUP_COLUMNS, Item
 
 Table = dict[str, measure.Column]
 _Value = TypeVar("_Value")
-_GROUPS = ("cell_type", "kind")  # columns that say what the cells of an image are
 
 
 class Entry:
@@ -68,7 +67,7 @@ class Entry:
     def classes(self) -> list[str]:
         """What each instance is: its category, or the group of its image where it has none; "" where that has none."""
         columns = self.item.columns
-        group = next((columns[name] for name in _GROUPS if name in columns), "")
+        group = next((columns[name] for name in GROUP_COLUMNS if name in columns), "")
         kinds = self.of_each(self.item.categories) or [None] * len(self.instances)
         return [group if kind is None else kind.name for kind in kinds]
 

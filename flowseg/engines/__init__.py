@@ -84,7 +84,7 @@ def _choose_for_processor(precision: str, architecture: Architecture) -> Choice:
     has_openvino = importlib.util.find_spec("openvino") is not None
     if precision == "bf16":
         return Choice("openvino" if has_openvino else "torch", "cpu", "bf16", "in the precision asked for")
-    would_gain = precision == "auto" and _has_amx()
+    would_gain = precision == "auto" and has_amx()
     if would_gain and has_openvino:
         return Choice("openvino", "cpu", "bf16", "OpenVINO; the processor has AMX, which is made for bfloat16")
     if architecture.kernel == 3 and not architecture.concatenation:
@@ -95,7 +95,7 @@ def _choose_for_processor(precision: str, architecture: Architecture) -> Choice:
     return Choice("openvino" if has_openvino else "torch", "cpu", "fp32", "a network of an unusual kind")
 
 
-def _has_amx() -> bool:
+def has_amx() -> bool:
     """Tell whether the processor multiplies matrices of bfloat16; without, on Zen 4, float32 by Winograd is as fast."""
     from llvmlite.binding import get_host_cpu_features  # numba stands on it
 

@@ -31,18 +31,24 @@ def measure_rows(image: Ints, start: int, stop: int, boxes: Ints, areas: Indices
             areas[label] += x - first
 
 
+@kernel
+def measured(image: Ints, largest: int) -> tuple[Ints, Indices]:
+    """Return what `boxes_and_areas` does, for labels 0 to ``largest``."""
+    boxes, areas = np.zeros((largest + 1, 4), np.int32), np.zeros(largest + 1, np.int64)
+    boxes[:, 0], boxes[:, 1] = image.shape
+    measure_rows(image, 0, len(image), boxes, areas)
+    for label in range(largest + 1):
+        if areas[label] == 0:
+            boxes[label] = 0
+    return boxes, areas
+
+
 def boxes_and_areas(image: Ints) -> tuple[Ints, Indices]:
     """Return the boxes (n + 1, 4) as y0, x0, y1, x1, half-open, and the areas (n + 1,) of labels 0..n in one pass.
 
     The background has no box and no area; a label that is not there has an area of 0.
     """
-    labels = int(image.max(initial=0)) + 1
-    boxes = np.empty((labels, 4), np.int32)
-    boxes[:, 0], boxes[:, 1], boxes[:, 2:] = *image.shape, 0
-    areas = np.zeros(labels, np.int64)
-    measure_rows(image, 0, len(image), boxes, areas)
-    boxes[areas == 0] = 0
-    return boxes, areas
+    return measured(image, int(image.max(initial=0)))
 
 
 @kernel

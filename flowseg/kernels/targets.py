@@ -6,7 +6,7 @@ import numpy.typing as npt
 from flowseg.kernels._jit import kernel
 from flowseg.kernels.diffusion import flows_of_range
 from flowseg.kernels.distance import inner_distances, uphill
-from flowseg.kernels.regions import measure_rows
+from flowseg.kernels.regions import measured
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
@@ -15,15 +15,9 @@ Labels = npt.NDArray[np.int32]
 @kernel
 def by_diffusion(labels: Labels, scale: float, out: Floats) -> None:
     """Write flows of diffusion, ``scale`` long, and 1 inside instances: (H, W) -> (3, H, W)."""
-    most = 0
-    for y in range(labels.shape[0]):
-        for x in range(labels.shape[1]):
-            most = max(most, labels[y, x])
-    boxes, areas = np.zeros((most + 1, 4), np.int32), np.zeros(most + 1, np.int64)
-    boxes[:, 0], boxes[:, 1] = labels.shape
-    measure_rows(labels, 0, len(labels), boxes, areas)
+    boxes, areas = measured(labels, labels.max())
     out[:2] = 0
-    flows_of_range(labels, boxes, areas, 1, most + 1, out)
+    flows_of_range(labels, boxes, areas, 1, len(areas), out)
     _scale_and_mark(labels, scale, out)
 
 

@@ -14,6 +14,9 @@ from flowseg.images import Image
 from flowseg.instances import Instances
 from flowseg.sources import image_files
 
+GROUP_COLUMNS = ("cell_type", "kind")
+"""Columns that say what the cells of an image are, in the order in which they are looked for."""
+
 _MOST_TOLD = 20
 
 

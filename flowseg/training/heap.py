@@ -1,7 +1,7 @@
 """Memory that a training step frees stays with the process for the next one.
 
-On Linux the system takes back large blocks at once and hands them out again page by page, cleared: a hundred thousand
-faults a step, which all processors wait for.
+On Linux the C library gives large blocks back at once, and the system hands them out again page by page, cleared:
+100,000 page faults a step of 8 crops of 224 pixels.
 """
 
 import ctypes

@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -186,12 +185,9 @@ class Stepper:
     def _moved(self, part: Tensor) -> Tensor:
         return part.to(self.device, non_blocking=True)
 
-    def empty(self, shape: tuple[int, ...], kind: npt.DTypeLike) -> Floats:
+    def empty(self, shape: tuple[int, ...]) -> Floats:
         """Return an array for a part of a batch, in memory that the device reads fast."""
-        if self.device.type != "cuda":
-            return np.empty(shape, kind)
-        dtype = torch.from_numpy(np.empty(0, kind)).dtype
-        array: Floats = torch.empty(shape, dtype=dtype, pin_memory=True).numpy()
+        array: Floats = torch.empty(shape, dtype=torch.float32, pin_memory=self.device.type == "cuda").numpy()
         return array
 
     def _train_mode(self) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from flowseg import checkpoint
 from flowseg.checkpoint import Checkpoint
 from flowseg.options import MaskOptions, ModelConfig, SegmentOptions, Thresholds
-from flowseg.sources.collection import Item
+from flowseg.sources.collection import GROUP_COLUMNS, Item
 from flowseg.training import validation
 from flowseg.training.loop import Task
 from flowseg.training.run_folder import RunFolder
@@ -49,7 +49,7 @@ def choose(task: Task, folder: RunFolder, bar: Bar = silent) -> None:
 def group_column(task: Task) -> str:
     """Return the column that groups are told apart by: the one that was stratified or balanced by, or a usual one."""
     items = task.split.validation
-    for name in (task.by, task.options.crop.balance, "cell_type", "kind"):
+    for name in (task.by, task.options.crop.balance, *GROUP_COLUMNS):
         if name and items and all(name in item.columns for item in items):
             return name
     return ""

@@ -90,7 +90,7 @@ def test_frozen_parts_stay() -> None:
 
 
 def test_arrays_for_batches_are_pinned() -> None:
-    array = stepper().empty((2, 3), np.float32)
+    array = stepper().empty((2, 3))
     assert torch.from_numpy(array).is_pinned()
     array[:] = 1
     assert array.sum() == 6
