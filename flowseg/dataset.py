@@ -22,10 +22,9 @@ from flowseg.channels import ChannelChoice
 from flowseg.errors import OptionError
 from flowseg.kernels import targets
 from flowseg.normalize import Normalization, normalize
-from flowseg.options import ModelConfig
+from flowseg.options import FLOW_SCALE, ModelConfig
 from flowseg.sources.collection import Item
 
-FLOW_SCALE = 5.0  # the network learns flows this many times longer than unit vectors, as Cellpose's does
 _LEAST_DIAMETER = 5.0  # smaller medians are not trusted to say how far an image is to be enlarged
 _AHEAD = 2  # batches made before they are asked for, beside those that workers are at
 

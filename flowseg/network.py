@@ -18,9 +18,6 @@ from torch.nn import functional
 from flowseg.errors import InputError
 from flowseg.options import Architecture
 
-FLOW_SCALE = 5.0
-"""The network gives flows this many times longer than unit vectors (Cellpose trains it so)."""
-
 _DIAMETER = 30.0  # pixels
 
 

@@ -7,6 +7,9 @@ from typing import Any
 from flowseg import checks
 from flowseg.errors import OptionError
 
+#: A network gives flows this many times longer than unit vectors, and learns them so, as Cellpose's does.
+FLOW_SCALE = 5.0
+
 #: What flows lead to: the centre of an instance along the flow of heat, or its middle line straight from the border.
 FLOW_TARGETS = ("diffusion", "distance")
 

@@ -11,6 +11,7 @@ from flowseg import images, tiles
 from flowseg.arrays import Floats
 from flowseg.engines import Engine
 from flowseg.errors import InputError
+from flowseg.options import FLOW_SCALE
 
 _OUTPUTS = 3  # maps: dy, dx, probability
 _MULTIPLE = 16  # sides that the network is given are multiples of this
@@ -23,7 +24,6 @@ _STYLE_CROPS = 4  # of so many at least, and so many that they cover an eighth o
 _STYLE_PART = 8
 _ACTIVATIONS = 160  # numbers that the network holds for a pixel of a tile
 _MAPS = (2 + 4 + 4) * 4  # bytes of what goes in and comes out for a pixel of the image at the network's scale
-_FLOW_SCALE = 5.0  # a network gives flows this many times longer than unit vectors
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def predict(engines: Sequence[Engine], planes: Floats, how: How) -> Prediction:
     maps, style = _mean_of_positions(engines, resized, how)
     if resized.shape != planes.shape:
         maps = images.resize(maps, (height, width))
-    maps[:2] /= _FLOW_SCALE
+    maps[:2] /= FLOW_SCALE
     return Prediction(maps[:2], maps[2], style)
 
 

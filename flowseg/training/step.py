@@ -35,7 +35,7 @@ def loss(output: Tensor, targets: Tensor, weights: Tensor | None = None) -> Loss
     Parameters
     ----------
     output, targets
-        (N, 3, H, W): flows five times a unit vector; a logit, and 0 or 1.
+        (N, 3, H, W): flows `FLOW_SCALE` times a unit vector; a logit, and 0 or 1.
     weights
         (N, H, W) of the squared error of each pixel's flow.
     """
