@@ -1,39 +1,23 @@
 """Segment an image: a model and an image in, a record of what was found out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import (
-    channels,
-    checkpoint,
-    dynamics,
-    engines,
-    images,
-    labels,
-    measure,
-    notebook,
-    plots,
-    predict,
-    rle,
-    zoo,
-)
+from flowseg import channels, checkpoint, dynamics, engines, images, labels, predict, zoo
 from flowseg.arrays import Floats, Labels
 from flowseg.checkpoint import Checkpoint, SizeModel, naming
 from flowseg.engines import Engine
 from flowseg.errors import ModelError, OptionError
 from flowseg.images import Image
-from flowseg.instances import Instances
 from flowseg.normalize import Normalization, Normalized, normalize
 from flowseg.options import SegmentOptions
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from flowseg.segmentation import Segmentation
 
 
 class _Search(NamedTuple):
@@ -50,111 +34,6 @@ _FROM_SIZE_MODEL = _Search(far_off=1.02, least=1, runs=1)  # Cellpose runs once 
 _SMALLEST = 5.0  # pixels: specks are not the cells to go by
 _FEW = 2  # so many candidates may be dropped without a word
 _GIVEN = _Search(far_off=1.0, least=1, runs=0)
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """What was found in one image.
-
-    Attributes
-    ----------
-    labels
-        (H, W) int32: 0 is background, 1..n are instances.
-    flows, cellprob
-        (2, H, W) float32 unit vectors (dy, dx) and (H, W) float32 logits, as predicted.
-    diameter
-        Diameter in pixels that the network was run at.
-    masks
-        What each filter took away (see `flowseg.dynamics.Masks`).
-    channels
-        Which channels the network saw, in words.
-    notes
-        What the user should know: nothing found, sizes far off, pixels replaced.
-    planes
-        (C, H, W): the image, as it came.
-    target
-        What the flows lead to, one of `flowseg.options.FLOW_TARGETS`.
-    """
-
-    labels: Labels
-    flows: Floats
-    cellprob: Floats
-    diameter: float
-    masks: dynamics.Masks
-    channels: str
-    notes: list[str] = field(default_factory=list)
-    planes: npt.NDArray[Any] | None = field(default=None, repr=False)
-    target: str = "diffusion"
-
-    def __repr__(self) -> str:
-        height, width = self.labels.shape
-        found = int(self.labels.max(initial=0))
-        return f"Segmentation({found} instances, {height} x {width} pixels, diameter {self.diameter:.1f})"
-
-    def plot(
-        self,
-        panels: str | Sequence[str] | None = None,
-        *,
-        truth: npt.ArrayLike | Instances | None = None,
-        region: tuple[int, int, int, int] | None = None,
-        width: float | None = None,
-    ) -> "Figure":
-        """Draw the image, outlines, labels, flows and probability side by side (matplotlib).
-
-        Parameters
-        ----------
-        panels
-            Some of them: ``"outlines"``, ``("image", "flows")``; None: all five.
-        truth
-            (H, W) true labels, or instances that may overlap, to be outlined as well.
-        region
-            Show this part alone: (y0, x0, y1, x1) in pixels.
-        width
-            Of the figure in inches; None: by the number of panels.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-            A notebook shows it; ``seg.plot().savefig("cells.png")`` keeps it.
-        """
-        image = None if self.planes is None else Image(self.planes)
-        return plots.overview(
-            image, self.labels, self.flows, self.cellprob, truth=truth, panels=panels, region=region, width=width
-        )
-
-    def _repr_html_(self) -> str:
-        """Return what a notebook shows: the outlines, small, and what there is to know."""
-        height, width = self.labels.shape
-        removed = {
-            "too large": self.masks.too_large,
-            "odd flows": self.masks.inconsistent,
-            "too small": self.masks.too_small,
-        }
-        facts = {
-            "instances": str(int(self.labels.max(initial=0))),
-            "pixels": f"{height} x {width}",
-            "diameter": f"{self.diameter:.1f}",
-            "channels": self.channels,
-            "left out": ", ".join(f"{count} {what}" for what, count in removed.items() if count) or "nothing",
-        }
-        pictures = []
-        if height * width:
-            black = np.zeros((height, width, 3), np.uint8)
-            seen = black if self.planes is None else plots.seen(self.planes)
-            outlined = plots.outlined_thumbnail(seen, self.labels, 480)
-            pictures = [notebook.picture(plots.jpeg(outlined), "outlines", "jpeg")]
-        return notebook.card("Segmentation", facts, pictures, self.notes)
-
-    def to_rle(self, order: rle.Order = "row", start: int = 1) -> dict[int, str]:
-        """Return each instance as a Kaggle string: {label: text}; see `flowseg.rle.encode_labels`."""
-        return rle.encode_labels(self.labels, order, start)
-
-    def to_table(self) -> measure.Table:
-        """Return measurements, one row an instance: {column: values}; see `flowseg.measure.measure`.
-
-        A notebook shows the first rows; ``pandas.DataFrame(seg.to_table())`` goes on from there.
-        """
-        return measure.measure(self.labels, self.planes, self.cellprob, self.flows, self.target)
 
 
 class Model:

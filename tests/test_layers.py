@@ -47,9 +47,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "engines": ({"network", "kernels"}, {"torch", "openvino", "threadpoolctl", "scipy", "llvmlite"}),
     "tiles": (set(), set()),
     "predict": ({"images", "tiles", "engines"}, set()),
+    "segmentation": ({"dynamics", "images", "instances", "measure", "rle", "plots", "notebook"}, set()),
     "segment": (
-        {"predict", "dynamics", "zoo", "checkpoint", "engines", "labels", "measure", "rle"}
-        | {"images", "instances", "channels", "normalize", "plots", "notebook"},
+        {"predict", "dynamics", "zoo", "checkpoint", "engines", "labels", "images", "channels", "normalize"}
+        | {"segmentation"},
         set(),
     ),
     "sources": ({"kernels", "images", "labels", "rle", "instances", "pickles"}, {"tifffile", "PIL"}),
@@ -60,7 +61,18 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "convert": ({"sources", "exports", "overlaps", "instances", "rle", "measure"}, set()),
     "dataset": ({"sources", "augment", "kernels", "channels", "normalize", "labels", "overlaps"}, set()),
     "training": (
-        {"dataset", "network", "checkpoint", "sources", "segment", "metrics", "plots", "augment", "channels"}
+        {
+            "dataset",
+            "network",
+            "checkpoint",
+            "sources",
+            "segment",
+            "segmentation",
+            "metrics",
+            "plots",
+            "augment",
+            "channels",
+        }
         | {"engines", "images", "instances", "labels", "overlaps", "zoo", "tune", "notebook"},
         {"torch"},
     ),
@@ -74,7 +86,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"PIL"},
     ),
     "folder": (
-        {"segment", "exports", "sources", "rle", "images", "dynamics", "instances", "measure", "report"} | {"notebook"},
+        {"segment", "segmentation", "exports", "sources", "rle", "images", "dynamics", "instances", "measure", "report"}
+        | {"notebook"},
         set(),
     ),
     "plots": ({"labels", "normalize", "images", "instances", "figures"}, {"matplotlib", "PIL"}),

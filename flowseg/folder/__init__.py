@@ -27,7 +27,8 @@ from flowseg.folder._record import InOrder, Ledger, Line, line_of, line_of_failu
 from flowseg.folder._results import SAVES
 from flowseg.images import Image
 from flowseg.options import MaskOptions, SegmentOptions
-from flowseg.segment import Model, Segmentation
+from flowseg.segment import Model
+from flowseg.segmentation import Segmentation
 from flowseg.sources import image_files
 from flowseg.sources._run import STATE
 

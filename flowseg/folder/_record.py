@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flowseg import files
-from flowseg.segment import Segmentation
+from flowseg.segmentation import Segmentation
 
 Line = dict[str, Any]
 

@@ -25,7 +25,7 @@ from flowseg.exports import (
 )
 from flowseg.options import MaskOptions
 from flowseg.report import run_page, view
-from flowseg.segment import Segmentation
+from flowseg.segmentation import Segmentation
 
 
 @dataclass(frozen=True, eq=False)

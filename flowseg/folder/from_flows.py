@@ -14,7 +14,7 @@ from flowseg.folder._names import last_parts, named
 from flowseg.folder._record import Line, line_of, line_of_failure
 from flowseg.folder._results import Kept, Result
 from flowseg.options import MaskOptions
-from flowseg.segment import Segmentation
+from flowseg.segmentation import Segmentation
 
 #: What can be made without the images: all but flows, which are there, and pictures.
 SAVES = tuple(kind for kind in _results.SAVES if kind not in ("flows", "overlay", "overlay-jpeg", "report"))

@@ -13,7 +13,8 @@ from flowseg.images import Image
 from flowseg.instances import Instances
 from flowseg.network import Network
 from flowseg.options import ModelConfig, SegmentOptions
-from flowseg.segment import Model, Segmentation
+from flowseg.segment import Model
+from flowseg.segmentation import Segmentation
 from flowseg.sources.collection import Item
 
 THRESHOLDS = tuple(np.arange(0.5, 0.95, 0.05).round(2).tolist())

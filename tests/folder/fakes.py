@@ -13,7 +13,7 @@ from skimage.measure import label
 from flowseg import dynamics, flows
 from flowseg.images import Image
 from flowseg.options import ModelConfig, SegmentOptions
-from flowseg.segment import Segmentation
+from flowseg.segmentation import Segmentation
 
 
 class FakeModel:
