@@ -159,6 +159,7 @@ def _flows(result: Result) -> bytes:
         "diameter": found.diameter,
         "channels": found.channels,
         "source": result.source,
+        "group": result.group,
         "masks": asdict(result.masks),
     }
     return flows_file.encode(found.flows, found.cellprob, about)

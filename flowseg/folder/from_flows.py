@@ -89,7 +89,8 @@ def _remade(name: str, path: Path, order: rle.Order, thresholds: Mapping[str, fl
         str(kept.about.get("channels", "")),
         target=masks.target,
     )
-    return Result(name, str(kept.about.get("source", "")), segmentation, masks, order)
+    source, group = (str(kept.about.get(key, "")) for key in ("source", "group"))
+    return Result(name, source, segmentation, masks, order, group=group)
 
 
 def _file_name(result: Result) -> str:

@@ -104,10 +104,13 @@ def test_geojson_has_the_group_of_the_images(tmp_path: Path) -> None:
     model.config = ModelConfig(flow_threshold=0.0, group_thresholds={"cort": Thresholds(0.0, 0.0, 1)})
     for group, named in (("", []), ("cort", ["cort"] * 3)):
         options = SegmentOptions(diameter=8.0, group=group)
-        assert run(model, paths, Job(tmp_path / "out", ("geojson",)), options).problem is None  # type: ignore[arg-type]
-        features = json.loads((tmp_path / "out/a.geojson").read_text())["features"]
-        classes = [one["properties"].get("classification") for one in features]
-        assert [one["name"] for one in classes if one] == named
+        job = Job(tmp_path / "out", ("geojson", "flows"))
+        assert run(model, paths, job, options).problem is None  # type: ignore[arg-type]
+        from_flows.remake([tmp_path / "out/a_flows.npz"], tmp_path / "again", ("geojson",))
+        for out in ("out", "again"):
+            features = json.loads((tmp_path / out / "a.geojson").read_text())["features"]
+            classes = [one["properties"].get("classification") for one in features]
+            assert [one["name"] for one in classes if one] == named
 
 
 def test_rois_and_geojson_are_the_labels(results: Path) -> None:
