@@ -115,6 +115,7 @@ class Loop:
         self.best = -math.inf
         self._events: Events | None = None
         self._losses: list[float] = []
+        self._earlier = 0  # of them, from before it was resumed
         self._seconds = 0.0
         self._start = self._clock = self._saved = time.monotonic()
 
@@ -207,9 +208,8 @@ class Loop:
         Nothing of this loop changes before all is written: a stop in between leaves the report to be made again.
         """
         train_loss = float(self.processes.mean(torch.tensor(np.mean(self._losses))))
-        new = len(self._losses) * self.task.options.batch_size
-        now = time.monotonic()
-        speed = new / max(now - self._clock, 1e-9)
+        new = (len(self._losses) - self._earlier) * self.task.options.batch_size
+        speed = new / max(time.monotonic() - self._clock, 1e-9)
         loss = self._validation_loss() if self.processes.first else math.nan
         score, shown = self._scored() if self.processes.first else (validation.score([]), [])
         crops = self.stepper.done * self.task.options.batch_size
@@ -221,7 +221,7 @@ class Loop:
             self._keep(report, shown)
         self.best = max(self.best, self._value(report))
         self.history.append(report)
-        self._losses = []
+        self._losses, self._earlier = [], 0
         if self.processes.first:
             self._save()
         self._clock = time.monotonic()
@@ -306,6 +306,7 @@ class Loop:
             self.history = [Report(*values) for values in state["history"]]
             self.best, self._seconds = float(state["best"]), float(state["seconds"])
             self._losses = [float(loss) for loss in state["losses"]]
+            self._earlier = len(self._losses)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise self.folder.unusable_state("it was changed, or is of another network or version") from error
         if self.history and self.processes.first and not self.folder.model.exists():  # somebody took it away

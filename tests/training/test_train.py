@@ -15,7 +15,7 @@ from PIL import Image
 from flowseg import checkpoint
 from flowseg.augment import AugmentOptions
 from flowseg.channels import ChannelChoice
-from flowseg.dataset import CropOptions
+from flowseg.dataset import Batch, CropOptions
 from flowseg.dynamics import find_masks
 from flowseg.errors import InputError, ModelError, OptionError, TrainingError
 from flowseg.instances import Instances
@@ -94,6 +94,22 @@ def test_a_seed_repeats_for_any_number_of_workers(tmp_path: Path) -> None:
     assert_same(first.model, second.model)
     with pytest.raises(AssertionError):
         assert_same(first.model, other.model)
+
+
+def test_the_speed_is_that_of_the_steps_since_it_was_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, step = [0.0], Stepper.step
+
+    def slow(self: Stepper, batch: Batch) -> Losses:
+        clock[0] += 1
+        return step(self, batch)
+
+    monkeypatch.setattr(Stepper, "step", slow)
+    monkeypatch.setattr("flowseg.training.loop.time.monotonic", lambda: clock[0])
+    data, options = items(tmp_path / "data", 4), replace(OPTIONS, save_seconds=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "run", options, TINY, tell=stopping(24, KeyboardInterrupt))
+    done = run(data, tmp_path / "run", options, TINY, resume=True)
+    assert [report.crops_per_second for report in done.history] == [4.0, 4.0, 4.0]
 
 
 @pytest.mark.parametrize("how", [KeyboardInterrupt, Killed])
