@@ -14,7 +14,7 @@ from flowseg import __version__, threads
 _OPTIONAL = {
     "openvino": ("cpu", "a faster network on processors with AMX"),
     "imagecodecs": ("io", "compressed TIFF of every kind"),
-    "matplotlib": ("report", "plots and reports"),
+    "pyarrow": ("parquet", "measurements as Parquet"),
 }
 
 
@@ -34,7 +34,7 @@ def examine() -> list[Finding]:
     """Look at the installation, the processor, the accelerators, the kernel cache and the extras."""
     return [
         Finding("flowseg", f"{__version__}, Python {platform.python_version()} at {sys.prefix}", True),
-        Finding("machine", f"{platform.system()} {platform.machine()}, {threads.count()} threads in use", True),
+        Finding("machine", f"{platform.system()} {platform.machine()}, {_threads()} in use", True),
         _torch(),
         _accelerator(),
         _engine(),
@@ -65,6 +65,11 @@ def warm_kernels() -> Finding:
     rle.coco_to_instances(rle.labels_to_coco(image).values())
     segment.load_model(device="cpu", precision="fp32").segment(image * 100, diameter=12)
     return Finding("kernels", f"ready after {time.perf_counter() - started:.1f} s", True)
+
+
+def _threads() -> str:
+    count = threads.count()
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _torch() -> Finding:

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import click
 import pytest
@@ -97,6 +99,13 @@ def test_doctor_prints_a_line_for_each_finding() -> None:
     result = CliRunner().invoke(cli.main, ["doctor"])
     assert result.exit_code == 0
     assert "torch" in result.output
+
+
+def test_doctor_advises_extras_that_bring_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    for package, (extra, _) in doctor._OPTIONAL.items():
+        wanted = project["optional-dependencies"][extra]
+        assert any(each.startswith(f"{package}>=") for each in wanted), (package, extra)
 
 
 @pytest.mark.parametrize(("precision", "advice"), [("bf16", "--precision fp32"), ("fp32", "")])

@@ -98,6 +98,8 @@ def test_a_second_run_redoes_only_what_changed(model: Path, images: Path, tmp_pa
     assert "0 images segmented, 5 kept" in again.output
     assert stamps(out) == first
     (out / "image1_labels.tif").unlink()
+    assert "1 image segmented, 4 kept" in segment(images, "-o", out, "--model", model).output
+    (out / "image1_labels.tif").unlink()
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(images / "image3.png")
     assert "2 images segmented, 3 kept" in segment(images, "-o", out, "--model", model).output
     assert "5 images segmented, 0 kept" in segment(images, "-o", out, "--model", model, "--min-size", "3").output

@@ -120,8 +120,9 @@ def _run(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, setting
         summary = run(model, paths, job, options, teller.tell)
     if not quiet and not as_json:
         about = model.description
+        done = summary.count("done")
         click.echo(
-            f"{summary.count('done')} images segmented, {summary.count('kept')} kept from earlier, "
+            f"{done} {'image' if done == 1 else 'images'} segmented, {summary.count('kept')} kept from earlier, "
             f"{summary.count('failed')} failed, in {summary.seconds:.1f} s "
             f"({about['engine']} on {about['device']}, {about['precision']}); results in {out}"
         )
