@@ -1,11 +1,13 @@
 """What the site makes of the package by itself; needs the extra ``docs``."""
 
+import inspect
 import sys
 from collections.abc import Iterator
 
 import click
 import pytest
 
+import flowseg
 from flowseg import cli
 from tests.docs.blocks import ROOT
 
@@ -75,3 +77,12 @@ def test_formulas_are_drawn_without_a_script() -> None:
     assert svg.startswith('<svg class="formula"')
     assert "aria-label" in svg
     assert svg.count("M") > 4
+
+
+def test_the_page_of_the_api_has_every_public_name() -> None:
+    page = (ROOT / "docs/reference/api.md").read_text()
+    modules = {name for name in flowseg.__all__ if inspect.ismodule(getattr(flowseg, name))}
+    for name in set(flowseg.__all__) - {"__version__", "FlowsegError"}:
+        directive = "automodule" if name in modules else "autofunction"
+        assert f".. {directive}:: flowseg.{name}\n" in page, name
+    assert ".. automodule:: flowseg.errors\n" in page
