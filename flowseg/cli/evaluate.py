@@ -34,7 +34,7 @@ from flowseg.cli._paths import FOLDER
 @click.option("--axes", help="Axes of TIFF files that do not say them, where images are drawn on.")
 @click.option("--plane", help="Plane of images with several, as segment was told: Z=3 or Z=3,T=0.")
 @click.option("--resamples", type=click.IntRange(0), default=1000, show_default=True, help="For confidence intervals.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(pred: Path, truth: Path, **settings: Any) -> None:
     """Score predicted instances against true ones; images are matched by name.

@@ -21,17 +21,17 @@ from flowseg.cli._paths import FOLDER
     "--save",
     default="labels",
     show_default=True,
-    help="Some of labels,rle,table,coco,rois,geojson,seg,outlines,parquet.",
+    help="As of segment, but for flows, and report and overlays, which need the images.",
 )
-@click.option("--rle-order", type=click.Choice(["row", "column"]), default="row", show_default=True)
+@click.option("--rle-order", type=click.Choice(["row", "column"]), default="row", show_default=True, help="Of rle.")
 @click.option("--polygons", is_flag=True, help="COCO with polygons instead of run lengths.")
 def command(
     inputs: tuple[Path, ...], out: Path, save: str, rle_order: str, polygons: bool, **thresholds: float | int | None
 ) -> None:
-    """Make label images from flows that ``flowseg segment --save flows`` kept, with other thresholds.
+    """Make label images from flows that 'flowseg segment --save flows' kept, with other thresholds.
 
     A threshold that is not given is the one that the image was segmented with. Results are named as those of
-    ``flowseg segment`` and go to a folder of their own.
+    'flowseg segment' and go to a folder of their own.
 
     \b
     Examples:

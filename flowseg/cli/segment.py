@@ -9,6 +9,8 @@ import click
 
 from flowseg.cli._paths import FOLDER
 
+_MODELS = "what the model says"  # or the group of it
+
 
 @click.command("segment")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
@@ -26,18 +28,30 @@ from flowseg.cli._paths import FOLDER
 @click.option("--axes", help="Axes of TIFF files that do not say them: CYX, YXC, ...")
 @click.option("--plane", help="Which slice or time of deeper files: Z=3 or Z=3,T=0, counted from 0.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--precision", default="auto", show_default=True, help="auto, fp32, bf16 or fp16.")
+@click.option("--precision", default="auto", show_default=True, help="auto, fp32, bf16, or fp16 (GPUs).")
 @click.option("--tile", type=int, help="Cut tiles of this side as Cellpose does; without it, as few as can be.")
 @click.option("--overlap", type=float, default=0.1, show_default=True, help="Part of a tile that neighbours share.")
 @click.option("--tta", is_flag=True, help="Predict every image in eight positions and take the mean.")
 @click.option("--invert", is_flag=True, help="Cells are darker than what is around them.")
-@click.option("--percentiles", metavar="LOW,HIGH", help="Those of each channel that become 0 and 1: 1,99.")
+@click.option(
+    "--percentiles",
+    metavar="LOW,HIGH",
+    show_default=_MODELS,
+    help="Those of each channel that become 0 and 1: 1,99.",
+)
 @click.option("--normalise-tile", type=int, default=0, help="Normalise in blocks of this side, for uneven light.")
-@click.option("--cellprob-threshold", type=float, help="Lower finds more and larger cells.")
-@click.option("--flow-threshold", type=float, help="Higher keeps more cells of odd shapes; 0 keeps all.")
+@click.option("--cellprob-threshold", type=float, show_default=_MODELS, help="Lower finds more and larger cells.")
+@click.option(
+    "--flow-threshold",
+    type=float,
+    show_default=_MODELS,
+    help="Higher keeps more cells of odd shapes; 0 keeps all.",
+)
 @click.option("--group", default="", help="Thresholds of a group that the model was tuned for, such as a cell type.")
-@click.option("--niter", type=int, help="Steps that pixels follow flows for.")
-@click.option("--min-size", type=int, help="Drop cells of fewer pixels.")
+@click.option(
+    "--niter", type=int, show_default="200 at the network's scale", help="Steps that pixels follow flows for."
+)
+@click.option("--min-size", type=int, show_default=_MODELS, help="Drop cells of fewer pixels.")
 @click.option(
     "--max-size-fraction", type=float, default=0.4, show_default=True, help="Drop cells over this part of the image."
 )

@@ -35,8 +35,8 @@ _SECTIONS = {
         "compile",
     ],
     "How it learns": ["lr", "weight-decay", "ema", "freeze", "seed", "target", "weight"],
-    "What it sees": ["crop-size", "rescale", "augment", "balance", "evenness"],
-    "A network from nothing (--pretrained none)": ["inputs", "widths", "diameter-mean"],
+    "What it sees": ["crop-size", "diameter-mean", "rescale", "augment", "balance", "evenness"],
+    "A network from nothing (--pretrained none)": ["inputs", "widths"],
     "What is written": ["export", "licence", "json", "quiet", "help"],
 }
 
@@ -48,7 +48,9 @@ _SECTIONS = {
 @click.option("--pretrained", default="cyto2", show_default=True, help="Model to start from: a name, a file, or none.")
 @click.option("--inputs", default="two", show_default=True, help="From nothing: grey, two or rgb channels.")
 @click.option("--widths", default="32,64,128,256", show_default=True, help="From nothing: size of the network.")
-@click.option("--diameter-mean", type=float, help="Diameter at the network; of the pretrained model, or 30.")
+@click.option(
+    "--diameter-mean", type=float, help="Diameter of cells at the network; else that of the pretrained model, or 30."
+)
 @click.option(
     "--format", "format_", help="Kind of DATA, where it is not recognised: pairs, kaggle, folders, coco, cellpose."
 )
@@ -69,9 +71,11 @@ _SECTIONS = {
 @click.option("--val", type=click.Path(path_type=Path), help="Data to validate on; without it, a part of DATA.")
 @click.option("--val-part", type=float, default=0.15, show_default=True, help="Part of DATA to validate on; 0: none.")
 @click.option("--folds", type=int, help="Split DATA in so many parts.")
-@click.option("--fold", help="Which of them to validate on, from 0 (default); all: a training for each.")
+@click.option("--fold", help="Which of --folds to validate on: 0 (default), 1, ...; all: a training for each.")
 @click.option("--group", default="", help="Column: images that agree in it stay in one part.")
-@click.option("--stratify", default="", help="Column whose values are spread over parts.")
+@click.option(
+    "--stratify", default="", help="Column whose values are spread over parts; else cell_type, where there is one."
+)
 @click.option("--epochs", type=int, default=100, show_default=True, help="Rounds over the images.")
 @click.option("--crops", type=int, help="Crops to train on, in place of --epochs: 16000.")
 @click.option("--batch-size", type=int, default=8, show_default=True, help="Crops a step.")
@@ -80,20 +84,29 @@ _SECTIONS = {
 @click.option("--weight-decay", type=float, default=1e-4, show_default=True, help="Of AdamW.")
 @click.option("--ema", type=float, default=0.0, show_default=True, help="Decay of the mean of weights: 0.999; 0: none.")
 @click.option("--freeze", default="none", show_default=True, help="none, encoder or all-but-output: for few images.")
-@click.option("--rescale", default="image", show_default=True, help="Diameter to resize by: of image, data, none.")
+@click.option(
+    "--rescale",
+    default="image",
+    show_default=True,
+    help="Resize by the diameter of each image, by that of all data, or none.",
+)
 @click.option("--target", default="diffusion", show_default=True, help="Flows: diffusion (Cellpose's) or distance.")
-@click.option("--weight", default="none", show_default=True, help="area: small cells count more in the loss of flows.")
+@click.option(
+    "--weight", default="none", show_default=True, help="none, or area: small cells count more in the loss of flows."
+)
 @click.option("--balance", default="", help="Column whose groups are drawn equally often.")
-@click.option("--evenness", type=float, default=1.0, show_default=True, help="1: quite equally; 0: by size.")
+@click.option(
+    "--evenness", type=float, default=1.0, show_default=True, help="Of --balance. 1: equally often; 0: by size."
+)
 @click.option("--augment", multiple=True, metavar="NAME=VALUE", help=f"Some of {_AUGMENT}.")
-@click.option("--workers", type=int, help="Threads that make crops; one for each processor.")
+@click.option("--workers", type=int, help="Threads that make crops; without it, one for each processor.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same training.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--precision", default="auto", show_default=True, help="auto, fp32 or bf16.")
 @click.option("--compile", is_flag=True, help="Let torch compile the network: slow to start, faster on a GPU.")
-@click.option("--reports", type=int, default=20, show_default=True, help="How often to validate.")
-@click.option("--patience", type=int, default=0, help="Stop after so many reports without a better score.")
-@click.option("--export", type=click.Choice(["cellpose"]), help="Write a file that Cellpose 3 opens, too.")
+@click.option("--reports", type=int, default=20, show_default=True, help="How many times to validate.")
+@click.option("--patience", type=int, default=0, help="Stop after so many reports without a better score; 0: never.")
+@click.option("--export", type=click.Choice(["cellpose"]), help="Write a file that Cellpose 2 and 3 open, too.")
 @click.option("--licence", default="", help="Licence of the weights, for the model card.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line for each report.")
 @click.option("--quiet", is_flag=True, help="Print errors alone.")
