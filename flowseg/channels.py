@@ -18,6 +18,7 @@ GREY = "grey"
 COLORS = ("red", "green", "blue")
 _GREY_WORDS = {"grey", "gray", "mean"}
 _NONE_WORDS = {"none", ""}
+_NO_ROLE = "none"  # of an input that a network was trained without
 _COLOR_WORDS = (("red", "r"), ("green", "g"), ("blue", "b"))
 
 
@@ -268,6 +269,8 @@ def _mean(pixels: Array) -> Array:
 
 
 def _text(image: Image, first: int | None, second: int | None, roles: tuple[str, str]) -> str:
+    if second is None and roles[1] == _NO_ROLE:
+        return f"{roles[0]} <- {_source(image, first)}"
     below = "nothing" if second is None else _channel(image, second)
     return f"{roles[0]} <- {_source(image, first)}, {roles[1]} <- {below}"
 

@@ -66,6 +66,8 @@ def test_the_choice_is_said_back() -> None:
     text = channels.parse("gfp,dapi").take(PAIR).text
     assert text == "cytoplasm <- channel 1 'GFP', nucleus <- channel 0 'DAPI'"
     assert channels.parse("2").take(FOUR, ("nuclei", "unused")).text == "nuclei <- channel 2, unused <- nothing"
+    assert channels.parse("2").take(FOUR, ("nuclei", "none")).text == "nuclei <- channel 2"
+    assert channels.parse("2,1").take(FOUR, ("nuclei", "none")).text == "nuclei <- channel 2, none <- channel 1"
     assert channels.parse("g").take(RGB).text == "cytoplasm <- channel 1 'green', nucleus <- nothing"
 
 
