@@ -111,9 +111,9 @@ def card(
         f"percentiles {config.normalisation[0]:g} and {config.normalisation[1]:g} become 0 and 1",
         f"- Diameter: {config.diameter_mean:g} pixels at the network; {_diameter(config.diameter_labels)} in the data",
         f"- Size: widths {', '.join(map(str, shape.widths))}; sha256 of the weights' file {kept.digest}",
-        f"- Thresholds: probability {config.cellprob_threshold:g}, flow error {config.flow_threshold:g}, "
-        f"at least {config.min_size} pixels; diameter {_segmented_at(config.diameter)}"
-        + (", chosen on the images held back" if rows else ""),
+        f"- Thresholds{', chosen on the images held back' if rows else ''}: probability {config.cellprob_threshold:g}, "
+        f"flow error {config.flow_threshold:g}, at least {config.min_size} pixels; "
+        f"diameter {_segmented_at(config.diameter)}",
         f"- Licence: {config.licence or 'not stated'}",
         "",
         "## Training",
