@@ -18,6 +18,7 @@ except ImportError:  # not on Windows: runs are not kept apart there
 
 #: How files begin: pages, and pictures.
 HTML, PNG = b"<!doctype html", b"\x89PNG"
+_ENDINGS = {HTML: (".html", ".htm"), PNG: (".png",)}
 
 _PART = ".flowseg.part"
 _LOCK = ".flowseg.lock"
@@ -85,11 +86,14 @@ def check_not_read(path: Path, read: set[Path]) -> None:
 
 
 def check_output(path: Path, begins: bytes, inputs: Iterable[Path | None]) -> None:
-    """Refuse to write over what is read, and over a file that is not an earlier one of the same kind.
+    """Refuse an ending that says another kind, and to write over what is read or is not an earlier file of the kind.
 
     ``begins`` is how a file of that kind begins. A picture in a folder of inputs may be one of them, whichever
     it is.
     """
+    endings = _ENDINGS.get(begins, ())
+    if endings and path.suffix and path.suffix.lower() not in endings:
+        raise InputError(f"{path} ends in {path.suffix}; wanted a name that ends in {' or '.join(endings)}")
     if not path.exists():
         return
     check_has_end(path)

@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from flowseg import cli, doctor, engines
+from flowseg import cli, doctor, engines, files
 from flowseg.errors import InputError
 
 
@@ -116,3 +116,13 @@ def test_doctor_says_how_to_keep_float32(precision: str, advice: str, monkeypatc
     assert found.ok
     assert found.advice.endswith("computes in float32") == bool(advice)
     assert advice in found.advice
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("sheet.jpg", files.PNG), ("page.txt", files.HTML), ("page.png", files.HTML)]
+)
+def test_an_ending_that_says_another_kind_is_refused(name: str, begins: bytes, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"{name} ends in \{name[-4:]}; wanted a name that ends in"):
+        files.check_output(tmp_path / name, begins, [])
+    for fine in ("a.PNG", "a") if begins == files.PNG else ("a.html", "a.HTM", "a"):
+        files.check_output(tmp_path / fine, begins, [])

@@ -392,6 +392,18 @@ def test_show_tells_terms_and_citation(place: Place) -> None:
     assert "did you mean known" in flowseg("models", "show", "knwon", code=1)
 
 
+def test_show_tells_the_thresholds_of_a_model_that_comes_along() -> None:
+    lines = flowseg("models", "show", "nuclei").splitlines()
+    told = next(line for line in lines if line.split()[0] == "histology")
+    assert "flow error" in told
+    assert told.index("cell probability") == next(line for line in lines if line.startswith("licence")).index("CC0")
+
+
+def test_an_export_that_needs_nchan_says_so(tmp_path: Path) -> None:
+    assert "from Python alone, with nchan=3" in flowseg("models", "export", "nuclei", str(tmp_path / "cp"))
+    assert "nchan" not in flowseg("models", "export", "nuclei", str(tmp_path / "ours.safetensors"))
+
+
 def test_fetch_and_verify(place: Place) -> None:
     assert "no model is here" in flowseg("models", "verify")
     assert str(place.models / "knowntorch_0") in flowseg("models", "fetch", "known", "unknown")

@@ -86,9 +86,10 @@ def show(name: str, as_json: bool) -> None:
         "size model": size_model,
         "diameter": f"cells are resized to {entry.diameter_mean:g} pixels for the network",
         "channels": ", ".join(entry.channels),
+        **_chosen_for(entry),
         "trained on": entry.data,
         "licence": f"{entry.licence}. {entry.licence_note}",
-        "cite": "\n            ".join(entry.citations),
+        "cite": "\n".join(entry.citations),
     }
     _print(lines)
 
@@ -115,13 +116,27 @@ def _show_file(path: Path, as_json: bool) -> None:
         "diameter": f"cells are resized to {config.diameter_mean:g} pixels for the network{said}",
         "channels": ", ".join(config.channel_names) or "the file does not say",
         "flows": f"target {config.target}",
-        "thresholds": _thresholds(config),
-        **{f"  {name}": _thresholds(own) for name, own in config.group_thresholds.items()},
+        **_all_thresholds(config),
         "trained on": config.training_data,
         "licence": config.licence,
-        "cite": config.citation.replace("\n", "\n            "),
+        "cite": config.citation,
     }
     _print({key: value for key, value in lines.items() if value})
+
+
+def _chosen_for(entry: Any) -> dict[str, str]:
+    """Return the thresholds in the file of a model of flowseg's own; those of Cellpose hold none."""
+    from flowseg import zoo
+
+    if entry.kind != "shipped" or zoo.where(entry) is None:
+        return {}
+    return _all_thresholds(zoo.read(zoo.resolve(entry.name)).config)
+
+
+def _all_thresholds(config: Any) -> dict[str, str]:
+    """Return thresholds as lines: those for all images, and those of each group."""
+    groups = {f"  {name}": _thresholds(own) for name, own in config.group_thresholds.items()}
+    return {"thresholds": _thresholds(config), **groups}
 
 
 def _thresholds(own: Any) -> str:
@@ -134,8 +149,10 @@ def _thresholds(own: Any) -> str:
 
 
 def _print(lines: Mapping[str, object]) -> None:
+    width = max(map(len, lines))
     for key, value in lines.items():
-        click.echo(f"{key:<10}  {value}")
+        below = str(value).replace("\n", "\n" + " " * (width + 2))
+        click.echo(f"{key:<{width}}  {below}")
 
 
 @command.command("fetch")
@@ -223,6 +240,12 @@ def export(model: str, out: Path, overwrite: bool) -> None:
     write = checkpoint.write_flowseg if out.suffix.lower() == ".safetensors" else checkpoint.write_cellpose
     digest = write(out, found.config, found.arrays)
     click.echo(f"{out}: sha256 {digest}")
+    inputs = found.config.architecture.channels
+    if write is checkpoint.write_cellpose and inputs != 2:
+        click.echo(
+            f"note: the network takes {inputs} channels; Cellpose opens it from Python alone, with nchan={inputs}: "
+            f'models.CellposeModel(pretrained_model="{out}", nchan={inputs})'
+        )
 
 
 def _row(entry: Any) -> dict[str, Any]:
