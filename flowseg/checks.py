@@ -43,6 +43,8 @@ def short(value: object) -> str:
 def several(name: str, value: object) -> tuple[Any, ...]:
     """Return what a person wrote as one number, or as text with a comma, as a tuple too."""
     if isinstance(value, str):
+        if not value.strip(" ,"):
+            raise OptionError(f"{name} is {value!r}, which names none; leave it out, or name one")
         return tuple(part.strip() for part in value.split(","))
     if isinstance(value, bool) or not isinstance(value, Integral):
         return tuple_of(name, value)

@@ -149,3 +149,9 @@ def test_an_image_of_a_group_is_segmented_with_its_thresholds() -> None:
 )
 def test_channels_are_given_as_a_person_writes_them(given: object, kept: object) -> None:
     assert SegmentOptions(channels=given).channels == kept  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", ["", ",", " , "])
+def test_text_that_names_no_channel_is_refused(given: str) -> None:
+    with pytest.raises(OptionError, match="names none; leave it out"):
+        SegmentOptions(channels=given)
