@@ -159,10 +159,11 @@ def _kept_settings(context: click.Context, run: Path) -> dict[str, Any]:
     from flowseg.training.run_folder import RunFolder
 
     given = [
-        name
-        for name in context.params
-        if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
-        and name not in ("resume", "as_json", "quiet")
+        each.human_readable_name if isinstance(each, click.Argument) else max(each.opts, key=len)
+        for each in context.command.params
+        if each.name is not None
+        and context.get_parameter_source(each.name) == click.core.ParameterSource.COMMANDLINE
+        and each.name not in ("resume", "as_json", "quiet")
     ]
     if given:
         raise click.UsageError(f"--resume goes on with what the training began with; leave out {', '.join(given)}")

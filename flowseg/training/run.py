@@ -132,6 +132,13 @@ class Asked:
     skip_problems: bool = False
     by: str = ""
 
+    def __post_init__(self) -> None:
+        if self.pretrained is not None and self.new != NewModel():
+            raise OptionError(
+                f"inputs and widths shape a network from nothing, and {self.pretrained} has its own: leave them out, "
+                "or begin from nothing (--pretrained none; pretrained=None)"
+            )
+
 
 def run(
     items: Split | Collection | Sequence[Item],

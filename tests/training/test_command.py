@@ -221,7 +221,8 @@ def test_all_problems_are_told_before_training(tmp_path: Path) -> None:
         (["--inputs", "blue"], "inputs is 'blue'; wanted one of grey, two, rgb"),
         (["--target", "edges"], "target is 'edges'"),
         (["--stratify", "day"], "no column 'day'"),
-        (["--pretrained", "cyto9"], "cyto9"),
+        (["--pretrained", "cyto9", "--inputs", "two", "--widths", "32,64,128,256"], "no model named 'cyto9'"),
+        (["--pretrained", "nuclei"], "inputs and widths shape a network from nothing, and nuclei has its own"),
     ],
 )
 def test_wrong_words_are_refused_plainly(
@@ -241,9 +242,9 @@ def test_resume_needs_nothing_else(tmp_path: Path) -> None:
     before = checkpoint.read(tmp_path / "run/model.safetensors").digest
     assert run("--resume", tmp_path / "run").exit_code == 0
     assert checkpoint.read(tmp_path / "run/model.safetensors").digest == before
-    result = run("--resume", tmp_path / "run", "--lr", 0.1)
+    result = run(data, "--resume", tmp_path / "run", "--lr", 0.1, "--batch-size", 2)
     assert result.exit_code == 2
-    assert "leave out lr" in result.output
+    assert "leave out DATA, --batch-size, --lr" in " ".join(result.output.split())
     assert run("-o", tmp_path / "other").exit_code == 2
 
 
