@@ -199,7 +199,14 @@ def load_model(
     device
         "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
     precision
-        "auto" (the fastest that keeps the masks), "fp32", "bf16" or "fp16".
+        "auto" (the fastest that keeps the masks), "fp32", "bf16", or "fp16" (GPUs).
+
+    Examples
+    --------
+    >>> y, x = np.ogrid[:64, :64]
+    >>> spot = np.exp(-((y - 32) ** 2 + (x - 32) ** 2) / 150)
+    >>> load_model("nuclei", device="cpu", precision="fp32").segment(spot, diameter=25)
+    Segmentation(1 instances, 64 x 64 pixels, diameter 25.0)
     """
     names = [str(each) for each in ([name] if isinstance(name, str | PathLike) else name)]
     if not names:

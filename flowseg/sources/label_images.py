@@ -29,6 +29,11 @@ def read(path: str | os.PathLike[str]) -> Labels:
     ------
     InputError
         Not one plane of whole numbers, or a JPEG, which changes numbers.
+
+    Examples
+    --------
+    >>> read("cells_masks.tif").max()                                   # doctest: +SKIP
+    np.int32(37)
     """
     return arrays.as_labels(_one_plane(Path(path)), f"{path}: the label image").image
 
