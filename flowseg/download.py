@@ -209,7 +209,7 @@ def _publish(part: _Part, target: Path) -> None:
     with _writing(target):
         with part.path.open("rb+") as file:
             os.fsync(file.fileno())
-        os.replace(part.path, target)
+        files.move(part.path, target)
         part.note.unlink(missing_ok=True)
 
 

@@ -18,11 +18,42 @@ if sys.platform == "win32":
         file.seek(0)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 
+    def release(file: IO[bytes]) -> None:
+        """Let the lock of an open file go, which Windows by itself may do some time after it is closed."""
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+
 else:
     import fcntl
 
     def _take(file: IO[bytes]) -> None:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def release(file: IO[bytes]) -> None:
+        """Let the lock of an open file go."""
+        fcntl.flock(file.fileno(), fcntl.LOCK_UN)
+
+
+def take(file: IO[bytes], patience: float = 0.0) -> bool:
+    """Take the lock of an open file; False: another holder outlasted the patience (seconds).
+
+    Raises
+    ------
+    OSError
+        The file system has no locks.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            _take(file)
+        except OSError as error:
+            if error.errno not in _BUSY:
+                raise
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_PAUSE)
+        else:
+            return True
 
 
 @contextmanager
@@ -53,17 +84,13 @@ def hold(path: Path, *, patience: float) -> Iterator[bool]:
     except OSError:  # no right to write here, or the like: whoever writes the file itself meets and tells it
         yield False
         return
-    with file:  # closing it lets the lock go
-        yield _take_in_time(file, time.monotonic() + patience)
-
-
-def _take_in_time(file: IO[bytes], deadline: float) -> bool:
-    while True:
+    with file:
         try:
-            _take(file)
-        except OSError as error:
-            if error.errno not in _BUSY or time.monotonic() >= deadline:
-                return False
-            time.sleep(_PAUSE)
-        else:
-            return True
+            alone = take(file, patience)
+        except OSError:
+            alone = False
+        try:
+            yield alone
+        finally:
+            if alone:
+                release(file)

@@ -4,17 +4,17 @@ import errno
 import hashlib
 import os
 import stat
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
+from flowseg import filelock
 from flowseg.errors import FlowsegError, InputError
 
-try:
-    import fcntl
-except ImportError:  # not on Windows: runs are not kept apart there
-    fcntl = None  # type: ignore[assignment]
+WINDOWS = os.name == "nt"
 
 #: How files begin: pages, and pictures.
 HTML, PNG = b"<!doctype html", b"\x89PNG"
@@ -22,6 +22,8 @@ _ENDINGS = {HTML: (".html", ".htm"), PNG: (".png",)}
 
 _PART = ".flowseg.part"
 _LOCK = ".flowseg.lock"
+_LONGEST_PATH = 259  # letters that Windows takes, unless it is told to take more
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds
 _ENDLESS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -44,11 +46,27 @@ def write_whole(path: Path, data: bytes | Iterable[bytes]) -> str:
                 digest.update(piece)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        move(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
     return digest.hexdigest()
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a file over another in one step.
+
+    On Windows that fails while anybody has one of both open: virus scanners and indexers, which look at every new file,
+    are waited for.
+    """
+    for pause in _PAUSES if WINDOWS else ():
+        try:
+            os.replace(source, target)
+        except PermissionError:
+            time.sleep(pause)
+        else:
+            return
+    os.replace(source, target)
 
 
 def make_folder(folder: Path) -> None:
@@ -123,18 +141,25 @@ def only_writer(folder: Path) -> Iterator[None]:
 
     The system lets go of the folder when a process ends, in whichever way.
     """
-    with (folder / _LOCK).open("a") as lock:
-        if fcntl is not None:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError(
-                    f"another run is writing to {folder}: wait for it, or choose another folder"
-                ) from error
-            except OSError:
-                pass  # a file system without locks
-        sweep(folder)
-        yield
+    with (folder / _LOCK).open("ab") as lock:
+        alone = _taken(lock, folder)
+        try:
+            sweep(folder)
+            yield
+        finally:
+            if alone:
+                filelock.release(lock)
+
+
+def _taken(lock: IO[bytes], folder: Path) -> bool:
+    """Take the lock of a folder; False: its file system has no locks."""
+    try:
+        alone = filelock.take(lock)
+    except OSError:
+        return False
+    if not alone:
+        raise InputError(f"another run is writing to {folder}: wait for it, or choose another folder")
+    return True
 
 
 def sweep(folder: Path) -> None:
@@ -161,7 +186,26 @@ def in_words(error: BaseException) -> str:
     what = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full ({what}): make room and run the same command again"
-    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else ""
+    name, target = (_text(given) for given in (error.filename, error.filename2))
+    if isinstance(error, FileNotFoundError) and (length := too_long(target or name)):
+        return f"{target or name}: {length}"
+    if target and WINDOWS and isinstance(error, PermissionError):
+        return f"{target} cannot be replaced: is it open in another program? ({what})"
     if name.endswith((_PART, _LOCK)):  # files of ours that nobody asked for
         return f"{os.path.dirname(name) or '.'} cannot be written to: {what}"
     return f"{name}: {what}" if name else what
+
+
+def _text(name: object) -> str:
+    return os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else ""
+
+
+def too_long(path: str | Path) -> str:
+    """Say that Windows, which tells nothing but that there is no such file, finds a path too long; else empty."""
+    length = len(os.path.abspath(path))
+    if not WINDOWS or length <= _LONGEST_PATH:
+        return ""
+    return (
+        f"the path has {length} letters, and Windows takes {_LONGEST_PATH}: choose a folder with a shorter name, or "
+        "let it take long paths (LongPathsEnabled)"
+    )

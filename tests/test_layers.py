@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "flowseg"
 
 # Rooms every room may use.
-GROUND = {"errors", "checks", "options", "arrays", "threads", "files", "interrupts"}
+GROUND = {"errors", "checks", "options", "arrays", "threads", "files", "filelock", "interrupts"}
 GROUND_LIBRARIES = {"numpy"}
 
 # room: (rooms of ours, libraries of others). Data walks one way, so the graph has no cycles.
@@ -21,6 +21,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "options": ({"errors", "checks"}, set()),
     "arrays": ({"errors"}, {"fastremap"}),
     "threads": ({"errors"}, set()),
+    "filelock": (set(), set()),
     "files": (set(), set()),
     "interrupts": (set(), set()),
     "pickles": ({"errors"}, set()),
@@ -40,10 +41,9 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "augment": ({"kernels"}, {"scipy"}),
     "network": (set(), {"torch"}),
     "checkpoint": ({"network", "pickles"}, {"torch", "safetensors"}),
-    "filelock": (set(), set()),
-    "download": ({"filelock"}, {"certifi"}),
+    "download": (set(), {"certifi"}),
     "registry": (set(), set()),
-    "zoo": ({"checkpoint", "download", "filelock", "registry"}, set()),
+    "zoo": ({"checkpoint", "download", "registry"}, set()),
     "engines": ({"network", "kernels"}, {"torch", "openvino", "threadpoolctl", "scipy", "llvmlite"}),
     "tiles": (set(), set()),
     "predict": ({"images", "tiles", "engines"}, set()),

@@ -106,11 +106,11 @@ def _is_tiff(file: Path) -> bool:
     try:
         with file.open("rb") as stream:
             start = stream.read(16)
-    except FileNotFoundError as error:
-        raise InputError(f"{file} does not exist") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{file} is a folder; wanted an image file") from error
     except OSError as error:
+        if file.is_dir():  # which Windows tells as a lack of rights
+            raise InputError(f"{file} is a folder; wanted an image file") from error
+        if isinstance(error, FileNotFoundError):
+            raise InputError(f"{file} {files.too_long(file) or 'does not exist'}") from error
         raise InputError(f"{file} cannot be opened: {error.strerror or error}") from error
     if not start:
         raise InputError(f"{file} is empty (0 bytes)")
