@@ -14,6 +14,8 @@ from flowseg.network import Network
 from flowseg.options import Architecture
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Run at once, at most. An Apple GPU has no memory beside the machine's: 2**20 pixels in float32 take 0.7 GB of it.
+_BATCH_PIXELS = {"cpu": 2**19, "mps": 2**20, "cuda": 2**23}
 
 
 def device_of(name: str) -> torch.device:
@@ -29,6 +31,20 @@ def device_of(name: str) -> torch.device:
     return device
 
 
+def layout_of(device: torch.device) -> torch.memory_format:
+    """Return how images lie best in the memory of a device: channels last.
+
+    Not on an Apple GPU: with that, torch's gradients of batch normalisation are wrong there
+    (pytorch/pytorch#175189), and a training diverges.
+    """
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
+
+
+def may_copy_later(device: torch.device) -> bool:
+    """Tell whether a copy to a device may go on while Python does; to an Apple GPU it may read memory that is gone."""
+    return device.type == "cuda"  # pytorch/pytorch#189690
+
+
 class TorchEngine:
     """See `flowseg.engines.Engine`."""
 
@@ -42,17 +58,18 @@ class TorchEngine:
         device: str = "cpu",
     ) -> None:
         self.precision = precision
-        self.device = str(device_of(device))
+        self._place = device_of(device)
+        self.device = str(self._place)
         network = Network(architecture)
         network.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})
-        self.batch_pixels = 2**19 if self.device == "cpu" else 2**23
-        self._type = _TYPES[precision]
-        self._network = network.eval().to(self.device, self._type, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.batch_pixels = _BATCH_PIXELS[self._place.type]
+        self._type, self._layout = _TYPES[precision], layout_of(self._place)
+        self._network = network.eval().to(self._place, self._type, memory_format=self._layout)  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def run(self, tiles: Floats, style: Floats | None = None) -> Batch:
         """Run the network on tiles (N, C, H, W), each with its own style or all with the one given, (S,)."""
-        given = None if style is None else torch.from_numpy(style[None]).to(self.device, self._type)
+        given = None if style is None else torch.from_numpy(style[None]).to(self._place, self._type)
         with self._exact():
             result = self._network(self._moved(tiles), given)
         styles = (
@@ -69,11 +86,12 @@ class TorchEngine:
 
     def _exact(self) -> AbstractContextManager[None]:
         """Keep a GPU from rounding float32 to TF32, which torch lets convolutions do by default."""
-        if self.precision != "fp32" or not self.device.startswith("cuda"):
+        if self.precision != "fp32" or self._place.type != "cuda":
             return nullcontext()
         return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
     def _moved(self, tiles: Floats) -> torch.Tensor:
+        later = may_copy_later(self._place)
         return torch.from_numpy(np.ascontiguousarray(tiles)).to(
-            self.device, self._type, memory_format=torch.channels_last, non_blocking=True
+            self._place, self._type, memory_format=self._layout, non_blocking=later
         )

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from flowseg.arrays import Floats
 from flowseg.dataset import Batch
+from flowseg.engines.torch_engine import device_of, layout_of, may_copy_later
 from flowseg.errors import OptionError, TrainingError
 from flowseg.network import Network, idle_biases
 from flowseg.training.options import TrainOptions
@@ -70,7 +71,8 @@ class Stepper:
         self.options, self.steps, self.done = options, steps, 0
         self.device = torch.device(device_name(options.device))
         self.half = _half_type(options.precision, self.device)
-        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._layout = layout_of(self.device)
+        self.network = network.to(self.device, memory_format=self._layout)  # type: ignore[call-overload]
         self._frozen = freeze(self.network, options.freeze)
         for bias in idle_biases(self.network):
             bias.requires_grad_(False)
@@ -177,13 +179,13 @@ class Stepper:
         images, targets, weights = (None if part is None else self._moved(part) for part in batch)
         assert images is not None
         assert targets is not None
-        images = images.to(memory_format=torch.channels_last)
+        images = images.to(memory_format=self._layout)
         with torch.autocast(self.device.type, self.half, enabled=self.half is not None, cache_enabled=False):
             output = module(images).output
         return loss(output.float(), targets, weights)
 
     def _moved(self, part: Tensor) -> Tensor:
-        return part.to(self.device, non_blocking=True)
+        return part.to(self.device, non_blocking=may_copy_later(self.device))
 
     def empty(self, shape: tuple[int, ...]) -> Floats:
         """Return an array for a part of a batch, in memory that the device reads fast."""
@@ -249,8 +251,6 @@ def freeze(network: Network, what: str) -> list[nn.Module]:
 
 def device_name(asked: str) -> str:
     """Return the device to train on; "auto" is a GPU if there is one."""
-    from flowseg.engines.torch_engine import device_of
-
     if asked != "auto":
         return str(device_of(asked))
     if torch.cuda.is_available():

@@ -4,6 +4,7 @@ import importlib.util
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from flowseg import FlowsegError, engines
-from flowseg.engines import Engine
+from flowseg.engines import Engine, torch_engine
 from flowseg.engines.torch_engine import TorchEngine
 from flowseg.engines.winograd_engine import WinogradEngine
 from flowseg.network import Network
@@ -74,6 +75,40 @@ def test_an_engine_gives_what_the_network_gives(name: str, architecture: Archite
         np.testing.assert_allclose(got.maps, wanted.output.numpy(), atol=2e-5)
         np.testing.assert_allclose(got.styles, wanted.style.numpy(), atol=1e-5)
         np.testing.assert_allclose(engine.styles(tiles), pooled.numpy(), atol=1e-5)
+
+
+def test_channels_lie_last_but_on_an_apple_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose gradients of normalisation torch gets wrong then; and copies to it are waited for."""
+    for kind, layout, later in (
+        ("cpu", torch.channels_last, False),
+        ("cuda", torch.channels_last, True),
+        ("mps", torch.contiguous_format, False),
+    ):
+        assert torch_engine.layout_of(torch.device(kind)) == layout
+        assert torch_engine.may_copy_later(torch.device(kind)) == later
+    for layout in (torch.channels_last, torch.contiguous_format):
+        monkeypatch.setattr(torch_engine, "layout_of", lambda _, layout=layout: layout)
+        engine = start("torch", some_network(ARCHITECTURES[0]))
+        assert layouts(engine._network, lambda engine=engine: engine.run(some_tiles(2, 32, 48))) == {layout}
+
+
+def layouts(network: torch.nn.Module, work: Callable[[], object]) -> set[torch.memory_format]:
+    """Return how what batch normalisation is given lies in memory, and what it gives."""
+    seen: set[torch.memory_format] = set()
+
+    def look(module: torch.nn.Module, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
+        for tensor in (*given, made):
+            last = tensor.is_contiguous(memory_format=torch.channels_last)
+            if last != tensor.is_contiguous():  # of one channel it is both
+                seen.add(torch.channels_last if last else torch.contiguous_format)
+
+    hooks = [
+        module.register_forward_hook(look) for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)
+    ]
+    work()
+    for hook in hooks:
+        hook.remove()
+    return seen
 
 
 @pytest.mark.parametrize("name", NAMES)

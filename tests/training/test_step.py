@@ -14,9 +14,11 @@ from flowseg.dataset import Batch
 from flowseg.errors import OptionError, TrainingError
 from flowseg.network import Network
 from flowseg.options import Architecture
+from flowseg.training import step
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import SharedBatchNorm, shared_normalisation
 from flowseg.training.step import Stepper, loss, update_mean
+from tests.engines.test_engines import layouts
 from tests.networks import scrambled
 
 SMALL = Architecture(channels=1, widths=(4, 6))
@@ -58,6 +60,17 @@ def test_steps_lower_the_loss_and_the_running_mean_follows() -> None:
     assert last < 0.8 * first
     assert one.kept is one.mean
     assert float(one.validate(batch()).total) < first
+
+
+def test_a_step_keeps_the_layout_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, seen = [], []
+    for layout in (torch.channels_last, torch.contiguous_format):
+        monkeypatch.setattr(step, "layout_of", lambda _, layout=layout: layout)
+        one = stepper(lr=0.01, ema=0.5)
+        seen.append(layouts(one.network, lambda one=one: made.append(float(one.step(batch()).total))))
+    assert torch.channels_last in seen[0]
+    assert seen[1] == {torch.contiguous_format}
+    assert made[0] == pytest.approx(made[1], rel=1e-5)
 
 
 def test_the_running_mean_is_a_mean() -> None:
@@ -146,9 +159,11 @@ def test_shared_normalisation_replaces_every_layer() -> None:
 PROCESS = """
 import sys, torch
 from flowseg.dataset import Batch
+from flowseg.training import step
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import joined, shared_normalisation
 from flowseg.training.step import Stepper
+from tests.engines.test_engines import layouts
 from tests.networks import scrambled
 from tests.training.test_step import SMALL, batch
 
