@@ -20,7 +20,8 @@ WINDOWS = os.name == "nt"
 HTML, PNG = b"<!doctype html", b"\x89PNG"
 _ENDINGS = {HTML: (".html", ".htm"), PNG: (".png",)}
 
-_PART = ".flowseg.part"
+#: How files end that are written beside others; those that a killed run left are swept.
+PART = ".flowseg.part"
 _LOCK = ".flowseg.lock"
 _LONGEST_PATH = 259  # letters that Windows takes, unless it is told to take more
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds
@@ -37,7 +38,7 @@ def write_whole(path: Path, data: bytes | Iterable[bytes]) -> str:
 
     The data may come in pieces, so that it is never held in one. Return the SHA-256 of what was written.
     """
-    beside = path.with_name(f".{uuid.uuid4().hex}{_PART}")  # short, however long the file's own name is
+    beside = path.with_name(f".{uuid.uuid4().hex}{PART}")  # short, however long the file's own name is
     digest = hashlib.sha256()
     try:
         with beside.open("xb") as file:
@@ -164,7 +165,7 @@ def _taken(lock: IO[bytes], folder: Path) -> bool:
 
 def sweep(folder: Path) -> None:
     """Remove what runs that were killed left beside their files in a folder and below it."""
-    for path in folder.rglob(f".*{_PART}"):
+    for path in folder.rglob(f".*{PART}"):
         path.unlink(missing_ok=True)
 
 
@@ -191,9 +192,9 @@ def in_words(error: BaseException) -> str:
         return f"{target or name}: {length}"
     if target and WINDOWS and isinstance(error, PermissionError):
         return f"{target} cannot be replaced: is it open in another program? ({what})"
-    if name.endswith((_PART, _LOCK)):  # files of ours that nobody asked for
+    if not target and name.endswith((PART, _LOCK)):  # files of ours that nobody asked for
         return f"{os.path.dirname(name) or '.'} cannot be written to: {what}"
-    return f"{name}: {what}" if name else what
+    return f"{target or name}: {what}" if name else what
 
 
 def _text(name: object) -> str:

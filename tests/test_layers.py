@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "flowseg"
 
 # Rooms every room may use.
-GROUND = {"errors", "checks", "options", "arrays", "threads", "files", "filelock", "interrupts"}
+GROUND = {"errors", "checks", "options", "arrays", "threads", "files", "filelock", "interrupts", "names"}
 GROUND_LIBRARIES = {"numpy"}
 
 # room: (rooms of ours, libraries of others). Data walks one way, so the graph has no cycles.
@@ -24,6 +24,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "filelock": (set(), set()),
     "files": (set(), set()),
     "interrupts": (set(), set()),
+    "names": (set(), set()),
     "pickles": ({"errors"}, set()),
     "measure": ({"kernels", "labels", "flows", "notebook"}, set()),
     "kernels": (set(), {"numba"}),

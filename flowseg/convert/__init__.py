@@ -4,7 +4,6 @@ Formats that hold overlapping instances keep them. Label images cannot (``labels
 and what was contested is told.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from flowseg.convert._entry import Entry
 from flowseg.convert._formats import BY_ENDING, FORMATS, Entries, Format, Style
 from flowseg.errors import FlowsegError, InputError, OptionError
 from flowseg.exports import coco_json
+from flowseg.names import below_common_folder, check_told_apart, check_windows_takes
 from flowseg.options import OverlapOptions
 from flowseg.sources.collection import Collection
 
@@ -175,12 +175,12 @@ def convert(
 
 def _tell_apart(entries: Sequence[Entry]) -> None:
     """Let image files of several folders that are called alike be named with their folders."""
-    paths = {entry.name: entry.item.path.absolute() for entry in entries if entry.item.path is not None}
-    count = Counter(path.name.casefold() for path in paths.values())
-    alike = [entry for entry in entries if entry.name in paths and count[paths[entry.name].name.casefold()] > 1]
-    base = Path(os.path.commonpath([path.parent for path in paths.values()])) if alike else None
-    for entry in alike:
-        entry.base = base
+    own = [entry for entry in entries if entry.item.path is not None]
+    paths = [entry.item.path for entry in own if entry.item.path is not None]
+    count = Counter(path.name.casefold() for path in paths)
+    for entry, path, called in zip(own, paths, below_common_folder(paths), strict=True):
+        if count[path.name.casefold()] > 1:
+            entry.called = called
 
 
 def _endings(to: str) -> list[str]:
@@ -212,8 +212,10 @@ def _check_targets(collection: Collection, entries: Sequence[Entry], conversion:
     else:
         if conversion.out.exists() and not conversion.out.is_dir():
             raise InputError(f"{conversion.out} is a file; wanted a folder")
-        targets = [conversion.out / f"{entry.name}{conversion.format.ending}" for entry in entries]
-        targets += [conversion.out / _copy_of(entry, conversion.to) for entry in entries if conversion.copy_images]
+        made = [f"{entry.name}{conversion.format.ending}" for entry in entries]
+        made += [_copy_of(entry, conversion.to) for entry in entries if conversion.copy_images]
+        _check_names(made, conversion.out)
+        targets = [conversion.out / name for name in made]
         _check_apart(collection, entries, conversion)
     twice = next((target for target, count in Counter(targets).items() if count > 1), None)
     if twice is not None:
@@ -224,6 +226,13 @@ def _check_targets(collection: Collection, entries: Sequence[Entry], conversion:
         files.check_has_end(target)
         if target.exists() and not conversion.overwrite:
             raise InputError(f"{target} is there already: choose another name, or replace it with --overwrite")
+
+
+def _check_names(made: Sequence[str], out: Path) -> None:
+    """Refuse names that the system or the disk would not take as they are: those of tables may be any."""
+    check_told_apart(made, out)
+    for name in made if files.WINDOWS else ():
+        check_windows_takes(name)
 
 
 def _check_apart(collection: Collection, entries: Sequence[Entry], conversion: Conversion) -> None:

@@ -33,7 +33,7 @@ class Entry:
     ) -> None:
         self.item, self._overlap, self._pieces, self._with_image = item, overlap, pieces, with_image
         self._axes, self._plane = axes, plane
-        self.base: Path | None = None
+        self.called = ""
         path = PurePosixPath(item.name)
         if not item.name or path.is_absolute() or ".." in path.parts:
             raise InputError(f"an image is called {item.name!r}; wanted a name that stays in the folder of results")
@@ -47,9 +47,9 @@ class Entry:
 
     @property
     def file_name(self) -> str:
-        """Name of the image file, with folders below ``base`` if that is set; or of the item, where there is none."""
-        if self.item.path is not None and self.base is not None:
-            return self.item.path.absolute().relative_to(self.base).as_posix()
+        """Name of the image file, as it is ``called`` if that is set; or of the item, where there is none."""
+        if self.called:
+            return self.called
         return (Path(self.name).parent / self.item.path.name).as_posix() if self.item.path else self.name
 
     @property

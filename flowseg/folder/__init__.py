@@ -26,6 +26,7 @@ from flowseg.folder._names import last_parts, named
 from flowseg.folder._record import InOrder, Ledger, Line, line_of, line_of_failure
 from flowseg.folder._results import SAVES
 from flowseg.images import Image
+from flowseg.names import check_told_apart
 from flowseg.options import MaskOptions, SegmentOptions
 from flowseg.segment import Model
 from flowseg.segmentation import Segmentation
@@ -70,6 +71,7 @@ def run(
     files.make_folder(job.out)
     summary = Summary()
     with files.only_writer(job.out):
+        check_told_apart([item.name for item in items], job.out)
         one = _Run(model, job, options, summary, tell)
         try:
             one.segment_all(items)
@@ -212,7 +214,7 @@ class _Run:
         sides = [header.shape[header.axes.index(axis)] if axis in header.axes else 1 for axis in "YX"]
         needed = self.model.estimate_bytes((sides[0], sides[1]), self.options) + header.plane_nbytes
         if needed > available:
-            there = "are free" if self.job.max_bytes is None else "are allowed"
+            there = "can be had" if self.job.max_bytes is None else "are allowed"
             raise _NoRoomError(
                 f"{path}: {sides[0]} x {sides[1]} pixels would take about {needed / 2**30:.2f} GiB of memory, "
                 f"{available / 2**30:.2f} {there}: cut the image, give a smaller --tile, or set --max-memory"

@@ -1,9 +1,10 @@
 """What results are called: after their images, with no two alike."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+
+from flowseg.names import below_common_folder
 
 
 def named(paths: Sequence[Path], drop: str = "") -> dict[str, Path]:
@@ -12,11 +13,7 @@ def named(paths: Sequence[Path], drop: str = "") -> dict[str, Path]:
     ``drop`` is an ending, before the suffix, that is no part of the name. Names that differ in case alone clash too,
     as many disks do not tell them apart, unless files differ in no more: their disk does.
     """
-    if not paths:
-        return {}
-    absolute = [Path(os.path.abspath(path)) for path in paths]
-    root = Path(os.path.commonpath([path.parent for path in absolute]))
-    full = [path.relative_to(root).as_posix() for path in absolute]
+    full = below_common_folder(paths)
     names = [_bare(text).removesuffix(drop) for text in full]
     while clashing := {place for place in _clashes(names, full) if names[place] != full[place]}:
         names = [full[place] if place in clashing else name for place, name in enumerate(names)]
@@ -36,7 +33,7 @@ def _bare(text: str) -> str:
 
 def _clashes(names: Sequence[str], full: Sequence[str]) -> set[int]:
     seen = Counter(names)
-    files: dict[str, set[str]] = {}
+    owners: dict[str, set[str]] = {}
     for name, text in zip(names, full, strict=True):
-        files.setdefault(name.casefold(), set()).add(text.casefold())
-    return {place for place, name in enumerate(names) if seen[name] > 1 or len(files[name.casefold()]) > 1}
+        owners.setdefault(name.casefold(), set()).add(text.casefold())
+    return {place for place, name in enumerate(names) if seen[name] > 1 or len(owners[name.casefold()]) > 1}

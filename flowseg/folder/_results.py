@@ -23,6 +23,7 @@ from flowseg.exports import (
     seg_npy,
     tables,
 )
+from flowseg.names import last_part
 from flowseg.options import MaskOptions
 from flowseg.report import run_page, view
 from flowseg.segmentation import Segmentation
@@ -168,7 +169,7 @@ def _flows(result: Result) -> bytes:
 def _coco(result: Result) -> bytes:
     found, values = result.instances
     made = coco_json.annotations(found, values, result.table["mean_probability"], result.form)
-    return coco_json.encode(coco_json.Part(Path(result.source).name, found.shape, made))
+    return coco_json.encode(coco_json.Part(last_part(result.source), found.shape, made))
 
 
 def _seg(result: Result) -> bytes:
@@ -210,7 +211,7 @@ def _join_measurements(parts: Parts, order: rle.Order) -> Iterator[bytes]:
     """Join tables of images that may have different numbers of channels."""
 
     def header_of(image: Kept) -> list[str]:
-        with parts.path(image).open() as file:
+        with parts.path(image).open(encoding="utf-8") as file:
             return file.readline().rstrip("\n").split(",")
 
     columns = tables.united(map(header_of, parts.images))

@@ -13,6 +13,7 @@ from flowseg.folder import STATE, _results
 from flowseg.folder._names import last_parts, named
 from flowseg.folder._record import Line, line_of, line_of_failure
 from flowseg.folder._results import Kept, Result
+from flowseg.names import check_told_apart, last_part
 from flowseg.options import MaskOptions
 from flowseg.segmentation import Segmentation
 
@@ -59,7 +60,9 @@ def remake(
     given: dict[str, Any] = dict(thresholds or {})
     MaskOptions(**given)  # refuses what would fail with every file
     lines, files_of_images = [], {}
-    for name, path in named(paths, drop="_flows").items():
+    names = named(paths, drop="_flows")
+    check_told_apart(names, out)
+    for name, path in names.items():
         try:
             result = replace(_remade(name, path, rle_order, given), form=coco_form)
             _results.write(out, result, save)
@@ -95,4 +98,4 @@ def _remade(name: str, path: Path, order: rle.Order, thresholds: Mapping[str, fl
 
 def _file_name(result: Result) -> str:
     """Return the name of the image below the folder of all images, or that of its results where it is not known."""
-    return (Path(result.name).parent / (Path(result.source).name or Path(result.name).name)).as_posix()
+    return (Path(result.name).parent / (last_part(result.source) or Path(result.name).name)).as_posix()

@@ -310,7 +310,7 @@ def test_images_are_let_go_when_they_are_written(tmp_path: Path) -> None:
         for name in ("x.csv", "x.json", "x.parquet", "folder"):
             convert(overlapping(tmp_path), Conversion(tmp_path / "o" / name, "" if "." in name else "overlay"))
     assert len(seen) == 12
-    kept = {"item", "_overlap", "_pieces", "_with_image", "_axes", "_plane", "base"}
+    kept = {"item", "_overlap", "_pieces", "_with_image", "_axes", "_plane", "called"}
     assert all(set(vars(entry)) == kept for entry in seen)
 
 

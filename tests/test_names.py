@@ -1,0 +1,100 @@
+"""Names of files: of several drives, on disks that take two for one, and on Windows."""
+
+import os
+from pathlib import Path, PureWindowsPath
+
+import numpy as np
+import pytest
+
+from flowseg import files, names
+from flowseg.convert import Conversion, convert
+from flowseg.errors import InputError
+from flowseg.folder import Job, named, run
+from flowseg.instances import Instances
+from flowseg.options import SegmentOptions
+from flowseg.sources.collection import Collection, Item
+from tests.folder.fakes import FakeModel, save
+
+COMPOSED, APART = "z\u00fcrich", "zu\u0308rich"
+
+LONG = "x" * 120
+PAIRS = [
+    ("A", "a"), ("x/a", "X/a"), (f"{LONG}/{LONG}A{LONG}", f"{LONG}/{LONG}a{LONG}"), (COMPOSED, APART),
+    (COMPOSED, APART.upper()),
+]  # fmt: skip
+
+
+@pytest.fixture
+def one_for_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make of every disk one of macOS: capitals, and how accents are written, do not tell files apart."""
+
+    def exists(path: Path) -> bool:
+        return names.folded(path.name) in map(names.folded, os.listdir(path.parent))
+
+    monkeypatch.setattr(Path, "exists", exists)
+
+
+def items(*called: str) -> Collection:
+    found = Instances.from_labels(np.eye(3, dtype=int))
+    return Collection(Path("made.csv"), "kaggle", tuple(Item(name, None, lambda: found) for name in called))
+
+
+def test_files_of_several_drives_are_named_below_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def apart(paths: list[Path]) -> str:
+        raise ValueError("Paths don't have the same drive")
+
+    paths = [Path("/C:/plate/a.tif"), Path("/D:/plate/a.tif")]
+    assert list(named(paths)) == ["C:/plate/a", "D:/plate/a"]
+    monkeypatch.setattr(os.path, "commonpath", apart)
+    assert list(named(paths)) == ["C/plate/a", "D/plate/a"]
+    assert names.below_drive(PureWindowsPath(r"\\?\D:\plate\a.tif")) == "D/plate/a.tif"
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_a_disk_is_asked_whether_it_tells_names_apart(tmp_path: Path, one: str, other: str, request: object) -> None:
+    assert isinstance(request, pytest.FixtureRequest)
+    names.check_told_apart([one, other, "b"], tmp_path / "not" / "there")
+    request.getfixturevalue("one_for_two")
+    names.check_told_apart([one, "b", one], tmp_path)
+    with pytest.raises(InputError, match=f"{one} and {other} would be one file in"):
+        names.check_told_apart(["b", one, other], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_written_over_what_is_called_nearly_alike(tmp_path: Path, one_for_two: None) -> None:
+    paths = [save(tmp_path / "in" / name, count) for name, count in (("A.tif", 2), ("a.tif", 3))]
+    with pytest.raises(InputError, match="A and a would be one file"):
+        run(FakeModel(), paths, Job(tmp_path / "out"), SegmentOptions())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"A_labels\.tif and a_labels\.tif would be one file"):
+        convert(items("A", "a"), Conversion(tmp_path / "made", "labels"))
+    assert not (tmp_path / "made").exists()
+
+
+def test_where_the_disk_tells_them_apart_both_are_written(tmp_path: Path) -> None:
+    if (tmp_path / "x").write_text("") == 0 and (tmp_path / "X").exists():
+        pytest.skip("this disk does not")
+    convert(items("A", "a"), Conversion(tmp_path / "made", "labels"))
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["A_labels.tif", "a_labels.tif"]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("plate:1", "holds :"),
+        ("what?", r"holds \?"),
+        ("a/con.2/x", "CON is a device"),
+        ("lpt1", "LPT1 is a device"),
+        ("a./b", "ends in a dot"),
+        ("a /b", "ends in a space"),
+    ],
+)
+def test_names_that_windows_would_not_take_are_refused_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, why: str
+) -> None:
+    convert(items(name), Conversion(tmp_path / "here", "geojson"))
+    monkeypatch.setattr(files, "WINDOWS", True)
+    to = "geojson" if "ends" not in why else "masks"
+    with pytest.raises(InputError, match=f"cannot be the name of a file on Windows: .*{why}"):
+        convert(items(name, "b"), Conversion(tmp_path / "there", to))
+    assert not (tmp_path / "there").exists()
+    convert(items("aux_2", "b.c"), Conversion(tmp_path / "there", to))
