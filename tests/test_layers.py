@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "flowseg"
 
 # Rooms every room may use.
-GROUND = {"errors", "checks", "options", "arrays", "threads", "files", "filelock", "interrupts", "names"}
+GROUND = {"errors", "checks", "options", "arrays", "threads", "files", "filelock", "interrupts", "machine", "names"}
 GROUND_LIBRARIES = {"numpy"}
 
 # room: (rooms of ours, libraries of others). Data walks one way, so the graph has no cycles.
@@ -24,6 +24,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "filelock": (set(), set()),
     "files": (set(), set()),
     "interrupts": (set(), set()),
+    "machine": (set(), set()),
     "names": (set(), set()),
     "pickles": ({"errors"}, set()),
     "measure": ({"kernels", "labels", "flows", "notebook"}, set()),
@@ -147,6 +148,21 @@ def test_a_module_imports_only_what_its_room_may(path: Path) -> None:
             assert wanted in rooms | GROUND | {room, "__init__"}, f"{room} imports flowseg.{wanted}"
         elif parts[0] not in sys.stdlib_module_names:
             assert parts[0] in libraries | GROUND_LIBRARIES, f"{room} imports {parts[0]}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_text_is_read_in_an_encoding_of_its_own(path: Path) -> None:
+    """Not in that of the machine, which on Windows is an older one."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute | ast.Name):
+            continue
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+        first = node.args[0] if node.args else ast.Constant("")
+        named = any(keyword.arg == "encoding" for keyword in node.keywords)
+        if called == "read_text":
+            assert node.args or named, f"line {node.lineno}"
+        elif called == "open" and isinstance(first, ast.Constant):
+            assert "b" in first.value or named, f"line {node.lineno}"
 
 
 def test_the_table_has_no_cycles() -> None:

@@ -3,14 +3,20 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from flowseg import machine
+
 # The files of a control group, of version 2 and version 1: the limit, what is used, and what of that is file cache.
 _VERSION_2 = ("memory.max", "memory.current", ("inactive_file", "active_file"))
 _VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file"))
 
 
 def available_bytes(root: Path = Path("/")) -> int | None:
-    """Return the memory that is free; None where the system does not say. ``root`` is where the system is looked at."""
-    return min([*_of_machine(root), *_of_groups(root)], default=None)
+    """Return the memory that is free, or all there is where the system does not say; None where it says nothing.
+
+    ``root`` is where the files of Linux that tell it are looked for.
+    """
+    told = [*_of_machine(root), *_of_groups(root)]
+    return min(told) if told else machine.memory().free or machine.memory().installed or None
 
 
 def _of_machine(root: Path) -> Iterator[int]:
@@ -52,6 +58,6 @@ def _numbers(path: Path) -> dict[str, int]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text("utf-8")
     except OSError:
         return ""

@@ -44,7 +44,7 @@ def _read(path: Path) -> dict[str, Line]:
     lines: dict[str, Line] = {}
     if not path.is_file():
         return lines
-    with path.open(errors="replace") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         for text in file:
             line = _parse(text)
             if line is None:

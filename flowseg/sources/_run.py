@@ -17,7 +17,7 @@ def images_of(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     if not (folder / STATE).is_file():
         return found
-    with (folder / STATE).open(errors="replace") as file:
+    with (folder / STATE).open(encoding="utf-8", errors="replace") as file:
         for text in file:
             line = _parsed(text)
             name, source = line.get("name"), line.get("source")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowseg import files, images
+from flowseg import files, images, machine
 from flowseg.errors import InputError
 from flowseg.images import Image
 from flowseg.sources import _pictures, _tiff
@@ -133,10 +133,7 @@ def _check_size(header: Header, size: int, max_bytes: int | None) -> None:
 
 def memory_limit() -> _Limits:
     """Return how many bytes one image may take, and why."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not a POSIX system
-        memory = 0
-    if memory <= 0:
+    memory = machine.memory().installed
+    if not memory:
         return _Limits(8 << 30, "as the memory of this machine is not known")
     return _Limits(memory // 2, "half of this machine's memory")

@@ -6,6 +6,7 @@ On Linux the C library gives large blocks back at once, and the system hands the
 
 import ctypes
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,7 @@ _LARGE = 32 << 20  # from here on, by itself, the C library asks the system once
 @contextmanager
 def kept() -> Iterator[None]:
     """Keep freed memory until the end, when it is given back; where the C library is another one, nothing is done."""
-    if platform.libc_ver()[0] != "glibc":
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         yield
         return
     library = ctypes.CDLL(None)

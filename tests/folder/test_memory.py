@@ -1,10 +1,17 @@
 """Free memory, read from the files of systems that are made up."""
 
+import ctypes
+import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from flowseg import machine as this_machine
 from flowseg.folder._memory import available_bytes
+from flowseg.machine import Memory
+from flowseg.sources import image_files
 
 GIB = 2**30
 
@@ -26,8 +33,31 @@ def test_a_machine_without_limits(machine: Path) -> None:
     assert available_bytes(machine) == 8 * GIB
 
 
-def test_a_system_that_does_not_say(tmp_path: Path) -> None:
-    assert available_bytes(tmp_path) is None
+@pytest.mark.parametrize(
+    ("memory", "bytes_"), [(Memory(8 * GIB, 2 * GIB), 2 * GIB), (Memory(8 * GIB, 0), 8 * GIB), (Memory(0, 0), None)]
+)
+def test_a_system_without_such_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: Memory, bytes_: int | None
+) -> None:
+    """Windows says what is free, macOS what is there."""
+    monkeypatch.setattr(this_machine, "memory", lambda: memory)
+    assert available_bytes(tmp_path) == bytes_
+
+
+def test_what_windows_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(status: Any) -> int:
+        held = status._obj
+        assert held.length == 64, "Windows takes no other"
+        held.installed, held.free, held.addresses = 16 * GIB, 5 * GIB, 2**47
+        return 1
+
+    monkeypatch.delattr(os, "sysconf", raising=False)
+    kernel = SimpleNamespace(GlobalMemoryStatusEx=ask)
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
+    assert this_machine.memory() == Memory(16 * GIB, 5 * GIB)
+    assert image_files.memory_limit().bytes == 8 * GIB
+    kernel.GlobalMemoryStatusEx = lambda _: 0
+    assert this_machine.memory() == Memory(0, 0)
 
 
 def test_file_cache_of_a_container_counts_as_free(machine: Path) -> None:

@@ -147,7 +147,7 @@ def test_what_the_disk_says_is_said_in_words(tmp_path: Path, monkeypatch: pytest
         patched.setattr(_results, "write", full)
         lines = go(FakeModel(), paths[:1], Job(tmp_path / "out", overwrite=True))
     assert lines[0]["error"].startswith("the disk is full (No space left on device): make room")
-    beside = tmp_path / f".0{files._PART}"
+    beside = tmp_path / f".0{files.PART}"
     assert files.in_words(OSError(errno.EACCES, "Denied", str(beside))) == f"{tmp_path} cannot be written to: Denied"
 
 
@@ -254,7 +254,7 @@ def test_an_image_that_finds_no_room_beside_others_gets_its_turn(
     model.needs = 3 * 10**9
     lines = go(model, paths, Job(tmp_path / "out", overwrite=True))
     assert statuses(lines) == ["failed"] * 3
-    assert "24 x 40 pixels would take about 2.79 GiB of memory, 1.86 are free" in lines[0]["error"]
+    assert "24 x 40 pixels would take about 2.79 GiB of memory, 1.86 can be had" in lines[0]["error"]
 
 
 def test_another_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:

@@ -52,3 +52,15 @@ def test_freed_memory_is_given_back_at_the_end() -> None:
 def test_an_error_passes() -> None:
     with pytest.raises(ValueError, match="it"), heap.kept():
         raise ValueError("it")
+
+
+def test_elsewhere_the_c_library_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking for it reads the file of Python, which the one of Microsoft's store does not allow."""
+
+    def refused() -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(platform, "libc_ver", refused)
+    monkeypatch.setattr(sys, "platform", "win32")
+    with heap.kept():
+        pass
