@@ -1,5 +1,6 @@
 """``flowseg masks``: from kept flows to labels, each to a file of its own, bad files reported."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -42,6 +43,27 @@ def test_thresholds_are_those_of_the_run_unless_given(tmp_path: Path) -> None:
     stated = masks(tmp_path / "a_flows.npz", "-o", tmp_path / "out")
     assert stated.output == f"a: 0 instances (removed: {count} too small)\n"
     assert f"a: {count} instances" in masks(tmp_path / "a_flows.npz", "-o", tmp_path / "out", "--min-size", 1).output
+
+
+def test_patterns_and_names_in_any_letters(tmp_path: Path) -> None:
+    """As from a shell of Windows, which fills in no pattern, into a file of its older encoding."""
+    for seed, name in enumerate(("a", "b[1]", "\u03b4")):
+        keep(tmp_path / f"{name}_flows.npz", seed)
+    patterns = [str(tmp_path / pattern) for pattern in ("b[1]_flows.npz", "?_flows.npz")]
+    result = CliRunner(charset="cp1252").invoke(cli.main, ["masks", *patterns, "-o", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert [line.split(": ")[0] for line in result.output.splitlines()] == ["b[1]", "a", r"\u03b4"]
+    missing = masks(tmp_path / "x*_flows.npz", "-o", tmp_path / "out")
+    assert (missing.exit_code, "x*_flows.npz' does not exist" in missing.output) == (2, True)
+
+
+def test_flows_that_windows_kept_name_their_image(tmp_path: Path) -> None:
+    image = solid_cells(40, 16, seed=0, gap=1)
+    about = {"source": r"D:\plate 1\a.png"}
+    (tmp_path / "a_flows.npz").write_bytes(flows_file.encode(flows.masks_to_flows(image), logits(image), about))
+    assert masks(tmp_path / "a_flows.npz", "-o", tmp_path / "out", "--save", "coco").exit_code == 0
+    listed = json.loads((tmp_path / "out" / "annotations.json").read_text())["images"]
+    assert [each["file_name"] for each in listed] == ["a.png"]
 
 
 @pytest.mark.parametrize("about", [{"masks": {"unknown": 1}}, {"masks": [1]}, {"masks": {"niter": "many"}}])

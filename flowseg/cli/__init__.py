@@ -1,5 +1,11 @@
 """The command line: thin commands that parse, build options, call the API and report."""
 
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
 import click
 
 from flowseg import __version__
@@ -9,6 +15,19 @@ from flowseg.errors import FlowsegError
 
 class _Commands(click.Group):
     """A group whose commands show an error of ours, or of the disk, as one plain message, without a traceback."""
+
+    def main(self, args: Sequence[str] | None = None, *given: Any, **settings: Any) -> Any:
+        """Run; letters that an older encoding does not have, of a console or a file, are printed as their numbers.
+
+        Shells of Windows leave ``~``, variables and patterns to programs. Patterns are for commands: they leave out
+        results of earlier runs, which would be taken for images if click made names of a pattern.
+        """
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+                stream.reconfigure(errors="backslashreplace")
+        if args is None and sys.platform == "win32":
+            args = [os.path.expandvars(os.path.expanduser(each)) for each in sys.argv[1:]]
+        return super().main(args, *given, **settings)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from flowseg.cli._paths import FOLDER
+from flowseg.cli._paths import FOLDER, existing
 
 
 @click.command("masks")
-@click.argument("inputs", nargs=-1, required=True, metavar="FLOWS...", type=click.Path(exists=True, path_type=Path))
+@click.argument("inputs", nargs=-1, required=True, metavar="FLOWS...", callback=existing)
 @click.option("-o", "--out", type=FOLDER, required=True, help="Folder of results.")
 @click.option("--cellprob-threshold", type=float, help="Lower finds more and larger cells.")
 @click.option("--flow-threshold", type=float, help="Higher keeps more cells of odd shapes; 0 keeps all.")

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from flowseg.cli._paths import filled_in
+
 _PATIENCE = 2.0  # seconds without a bar
 
 
@@ -192,7 +194,7 @@ def verify(names: tuple[str, ...]) -> None:
     from flowseg.errors import ModelError
 
     failed = False
-    chosen = [(name, zoo.existing(name)) for name in names]
+    chosen = [(name, zoo.existing(name)) for name in filled_in(names)]
     if not names:
         chosen = [(entry.name, None) for entry in zoo.entries() if zoo.where(entry)]
     for name, path in chosen:
