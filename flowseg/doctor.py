@@ -82,12 +82,17 @@ def _torch() -> Finding:
 def _accelerator() -> Finding:
     import torch
 
+    from flowseg import engines
+
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         name = torch.cuda.get_device_name()
         return Finding("accelerator", f"{name}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free", True)
     if torch.backends.mps.is_available():
         return Finding("accelerator", "Apple GPU (mps)", True)
+    if torch.version.cuda is None and engines.has_nvidia_driver():
+        advice = "install torch for CUDA, as pytorch.org/get-started says; the usual one for Windows is without"
+        return Finding("accelerator", "an NVIDIA GPU that this torch is not built for", False, advice)
     return Finding("accelerator", "none: the processor does the work", True)
 
 

@@ -6,12 +6,15 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 
 from flowseg import cli, doctor, engines, files
+from flowseg.cli import segment
 from flowseg.errors import InputError
 
 
@@ -63,6 +66,23 @@ def test_errors_are_one_plain_message(error: Exception, message: str) -> None:
     assert result.output == f"Error: {message}\n"
 
 
+def test_patterns_reach_commands_as_they_are_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose shells leave all to programs; click would put results of earlier runs in the place of a pattern."""
+    seen: list[tuple[str, ...]] = []
+
+    def note(inputs: tuple[str, ...], *_: object) -> SimpleNamespace:
+        seen.append(inputs)
+        return SimpleNamespace(problem=None, stopped=False, count=lambda _: 0)
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(segment, "_run", note)
+    for name, value in {"HOME": "home", "USERPROFILE": "home", "PLATE": "plate1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["flowseg", "segment", "tests/*.py", "~/b.tif", "$PLATE/c.tif", "-o", "out"])
+    cli.main.main(standalone_mode=False)
+    assert seen == [("tests/*.py", "home/b.tif", "plate1/c.tif")]
+
+
 def test_options_before_the_command_are_sent_behind_it() -> None:
     result = CliRunner().invoke(cli.main, ["--model", "cyto3", "segment", "images", "-o", "out"])
     assert result.exit_code == 2
@@ -93,6 +113,20 @@ def test_doctor_tells_what_is_there() -> None:
     assert {"flowseg", "torch", "accelerator", "kernel cache", "kernels", "openvino"} <= set(findings)
     for finding in findings.values():
         assert finding["ok"] or finding["advice"], finding
+
+
+def test_doctor_tells_of_a_torch_that_cannot_use_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the usual one for Windows, which is built for processors alone."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(engines, "has_nvidia_driver", lambda: True)
+    found = doctor._accelerator()
+    assert not found.ok
+    assert "NVIDIA" in found.found
+    assert "pytorch.org" in found.advice
+    monkeypatch.setattr(engines, "has_nvidia_driver", lambda: False)
+    assert doctor._accelerator().ok
 
 
 def test_doctor_prints_a_line_for_each_finding() -> None:

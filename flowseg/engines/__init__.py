@@ -69,8 +69,11 @@ def _fastest_device() -> str:
 
 def _may_have_gpu() -> bool:
     """Tell whether there is a driver of a GPU: NVIDIA's, AMD's, or a Mac."""
-    if sys.platform == "darwin" or Path("/dev/kfd").exists():
-        return True
+    return sys.platform == "darwin" or Path("/dev/kfd").exists() or has_nvidia_driver()
+
+
+def has_nvidia_driver() -> bool:
+    """Tell whether there is a driver of NVIDIA, whatever torch can do with it."""
     try:
         ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
