@@ -27,7 +27,8 @@ def columns_beside(root: Path) -> dict[str, dict[str, str]]:
     for row in _csv.rows(fitting[0]):
         if row.fields is None or len(row.fields) != len(names):
             continue
-        key = Path(row.fields[0].strip()).stem if "file" in names[0] else row.fields[0].strip()
+        key = row.fields[0].strip()
+        key = Path(key.replace("\\", "/")).stem if "file" in names[0] else key
         if key in found:  # a row an instance, not an image
             return {}
         found[key] = dict(zip(names[1:], (value.strip() for value in row.fields[1:]), strict=True))

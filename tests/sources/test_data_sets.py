@@ -15,6 +15,7 @@ from PIL import Image
 from flowseg import rle
 from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
+from flowseg.sources._side_table import columns_beside
 from flowseg.sources.collection import Collection
 from flowseg.sources.data_sets import open_collection
 from tests.shapes import solid_cells
@@ -667,3 +668,8 @@ def test_values_that_are_not_utf_8_are_told(tmp_path: Path) -> None:
     assert open_collection(tmp_path / "t.csv").problems == (
         "line 2: it holds bytes that are not UTF-8: save the table as UTF-8",
     )
+
+
+def test_a_table_beside_may_have_been_written_on_windows(tmp_path: Path) -> None:
+    (tmp_path / "kinds.csv").write_bytes(b"\xef\xbb\xbffile_name;kind\r\nD:\\cells\\a.png;large\r\nb.png;small\r\n")
+    assert columns_beside(tmp_path) == {"a": {"kind": "large"}, "b": {"kind": "small"}}

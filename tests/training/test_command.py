@@ -158,7 +158,7 @@ def test_what_is_stratified_by_has_scores_of_each_group(tmp_path: Path) -> None:
 def test_a_table_keeps_its_words_and_may_name_files_with_folders(tmp_path: Path) -> None:
     data = open_collection(pairs(tmp_path / "cells", 2))
     table = tmp_path / "kinds.csv"
-    table.write_text("Image;Tissue\nold/place/c0.tif;Liver\nc1.tif;Skin\n")
+    table.write_text("Image;Tissue\nold/place/c0.tif;Liver\nD:\\place\\c1.tif;Skin\n")
     assert [item.columns["Tissue"] for item in from_settings.with_columns(data, table)] == ["Liver", "Skin"]
 
 
