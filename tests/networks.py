@@ -1,5 +1,7 @@
 """Networks for tests: small, seeded, with every tensor random, so that one that is not used is missed."""
 
+from collections.abc import Callable
+
 import torch
 
 from flowseg.network import Network
@@ -19,3 +21,22 @@ def scrambled(architecture: Architecture = TINY, seed: int = 0) -> Network:
         elif tensor.is_floating_point() and not name.startswith("diam"):
             tensor.normal_(0.5, 0.3, generator=generator)
     return network
+
+
+def layouts(network: torch.nn.Module, work: Callable[[], object]) -> set[torch.memory_format]:
+    """Return how what batch normalisation is given lies in memory, and what it gives."""
+    seen: set[torch.memory_format] = set()
+
+    def look(module: torch.nn.Module, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
+        for tensor in (*given, made):
+            last = tensor.is_contiguous(memory_format=torch.channels_last)
+            if last != tensor.is_contiguous():  # of one channel it is both
+                seen.add(torch.channels_last if last else torch.contiguous_format)
+
+    hooks = [
+        module.register_forward_hook(look) for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)
+    ]
+    work()
+    for hook in hooks:
+        hook.remove()
+    return seen

@@ -207,7 +207,7 @@ class Loop:
 
         Nothing of this loop changes before all is written: a stop in between leaves the report to be made again.
         """
-        train_loss = float(self.processes.mean(torch.tensor(np.mean(self._losses))))
+        train_loss = self.processes.mean(float(np.mean(self._losses)))
         new = (len(self._losses) - self._earlier) * self.task.options.batch_size
         speed = new / max(time.monotonic() - self._clock, 1e-9)
         loss = self._validation_loss() if self.processes.first else math.nan

@@ -49,12 +49,13 @@ class Processes:
         distributed.broadcast_object_list(box, src=0)
         return box[0]
 
-    def mean(self, value: Tensor) -> Tensor:
+    def mean(self, value: float) -> float:
         """Return the mean over all processes."""
-        if self.count > 1:
-            distributed.all_reduce(value)
-            value = value / self.count
-        return value
+        if self.count == 1:
+            return value
+        values = [value] * self.count
+        distributed.all_gather_object(values, value)  # not a tensor: GPUs exchange none of a processor's memory
+        return sum(values) / self.count
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import importlib.util
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,6 +16,7 @@ from flowseg.engines.torch_engine import TorchEngine
 from flowseg.engines.winograd_engine import WinogradEngine
 from flowseg.network import Network
 from flowseg.options import Architecture
+from tests.networks import layouts
 
 ARCHITECTURES = [
     Architecture(widths=(8, 12, 16)),
@@ -90,25 +90,6 @@ def test_channels_lie_last_but_on_an_apple_gpu(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(torch_engine, "layout_of", lambda _, layout=layout: layout)
         engine = start("torch", some_network(ARCHITECTURES[0]))
         assert layouts(engine._network, lambda engine=engine: engine.run(some_tiles(2, 32, 48))) == {layout}
-
-
-def layouts(network: torch.nn.Module, work: Callable[[], object]) -> set[torch.memory_format]:
-    """Return how what batch normalisation is given lies in memory, and what it gives."""
-    seen: set[torch.memory_format] = set()
-
-    def look(module: torch.nn.Module, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
-        for tensor in (*given, made):
-            last = tensor.is_contiguous(memory_format=torch.channels_last)
-            if last != tensor.is_contiguous():  # of one channel it is both
-                seen.add(torch.channels_last if last else torch.contiguous_format)
-
-    hooks = [
-        module.register_forward_hook(look) for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)
-    ]
-    work()
-    for hook in hooks:
-        hook.remove()
-    return seen
 
 
 @pytest.mark.parametrize("name", NAMES)

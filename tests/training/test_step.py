@@ -18,8 +18,7 @@ from flowseg.training import step
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import SharedBatchNorm, shared_normalisation
 from flowseg.training.step import Stepper, loss, update_mean
-from tests.engines.test_engines import layouts
-from tests.networks import scrambled
+from tests.networks import layouts, scrambled
 
 SMALL = Architecture(channels=1, widths=(4, 6))
 ROOT = Path(__file__).parents[2]
@@ -163,7 +162,6 @@ from flowseg.training import step
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import joined, shared_normalisation
 from flowseg.training.step import Stepper
-from tests.engines.test_engines import layouts
 from tests.networks import scrambled
 from tests.training.test_step import SMALL, batch
 
@@ -174,7 +172,7 @@ with joined("cpu") as (processes, device):
     part = processes.share(range(8))
     whole = batch(8)
     loss = stepper.step(Batch(*(None if one is None else one[part.start:part.stop] for one in whole)))
-    total = float(processes.mean(loss.total.clone()))
+    total = processes.mean(float(loss.total))
     assert processes.told_by_first(processes.rank) == 0
     if processes.first:
         gradients = {name: one.grad for name, one in network.named_parameters()}
