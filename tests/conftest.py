@@ -4,10 +4,16 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C, and let what tests start hear it: what a shell runs in the background ignores it."""
+    """Hear Ctrl-C, and let what tests start hear it: what a shell runs in the background ignores it.
+
+    How fast examples are made and tried is that of the machine, and no fault.
+    """
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

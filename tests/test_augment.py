@@ -31,7 +31,7 @@ def moved(planes: np.ndarray, labels: np.ndarray, matrix: np.ndarray, shape: tup
     return out
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.floats(0, 6.3), st.floats(0.3, 3))
 def test_warping_is_that_of_scipy(seed: int, angle: float, zoom: float) -> None:
     rng = np.random.default_rng(seed)
@@ -82,7 +82,7 @@ def test_flows_are_computed_after_the_crop_is_made() -> None:
         assert np.mean((toward * flows[:, there]).sum(0) > 0) > 0.95
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.sampled_from([0.4, 1.0, 2.2]), st.booleans())
 def test_labels_move_with_their_image(seed: int, zoom: float, elastic: bool) -> None:
     labels = solid_cells(90, 24, seed=seed % 7)
@@ -146,7 +146,7 @@ def test_colours_change_each_channel_by_itself() -> None:
         assert abs(shift) > 1e-4
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6))
 def test_inner_distances_are_those_of_each_instance_alone(seed: int) -> None:
     rng = np.random.default_rng(seed)

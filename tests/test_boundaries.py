@@ -26,7 +26,7 @@ def filled(rings: list[npt.NDArray[np.int32]], shape: tuple[int, int]) -> npt.ND
     return mask
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(FEW_COLOURS)
 def test_filled_again_they_are_the_instances(labels: npt.NDArray[np.int32]) -> None:
     instances = Instances.from_labels(labels)
@@ -45,7 +45,7 @@ def test_filled_again_they_are_the_instances(labels: npt.NDArray[np.int32]) -> N
         assert (filled([ring for piece in pieces for ring in piece], mask.shape) == mask).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(FEW_COLOURS)
 def test_corners_are_where_a_boundary_turns_and_the_inside_is_to_the_right(labels: npt.NDArray[np.int32]) -> None:
     found = boundaries.trace(Instances.from_labels(labels))

@@ -55,7 +55,7 @@ def test_a_file_is_fetched_once(server: Server, tmp_path: Path) -> None:
     assert told == sorted(told)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cuts=st.lists(st.integers(0, len(DATA) - 1), max_size=3),
     ranges=st.booleans(),

@@ -67,7 +67,7 @@ def test_masks_follow_the_recipe(noise: float) -> None:
     assert share_of_equal_instances(wanted, found, 0.9) > 0.98
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(label_images(side=20))
 def test_labels_are_whole_numbers_in_reading_order(labels: npt.NDArray[np.int32]) -> None:
     found = flows_to_masks(masks_to_flows(labels), logits(labels), flow_threshold=0, min_size=0)
@@ -79,7 +79,7 @@ def test_labels_are_whole_numbers_in_reading_order(labels: npt.NDArray[np.int32]
     assert set(np.unique(found)) - {0} == set(range(1, found.max(initial=0) + 1))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40), st.floats(0.1, 50))
 def test_any_finite_flows_give_labels(seed: int, height: int, width: int, size: float) -> None:
     rng = np.random.default_rng(seed)

@@ -48,7 +48,7 @@ def reference_piece(mask: npt.NDArray[np.bool_], centre: tuple[int, int], steps:
     return flow / (1e-60 + np.sqrt((flow**2).sum(0)))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(label_images())
 def test_flows_follow_the_definition(labels: npt.NDArray[np.int32]) -> None:
     np.testing.assert_allclose(masks_to_flows(labels), reference_flows(labels), atol=1e-5)
@@ -61,7 +61,7 @@ def test_flows_of_cells_follow_the_definition(diameter: int) -> None:
     np.testing.assert_allclose(masks_to_flows(labels), reference_flows(labels), atol=1e-5)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(label_images())
 def test_flows_are_unit_vectors_inside_and_nothing_outside(labels: npt.NDArray[np.int32]) -> None:
     flows = masks_to_flows(labels)
@@ -72,7 +72,7 @@ def test_flows_are_unit_vectors_inside_and_nothing_outside(labels: npt.NDArray[n
     assert ((np.abs(length - 1) < 1e-5) | (length == 0)).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(label_images(), st.sampled_from(["flip", "mirror", "turn"]))
 def test_the_flow_of_a_turned_mask_is_the_turned_flow(labels: npt.NDArray[np.int32], how: str) -> None:
     flows = masks_to_flows(labels)
@@ -117,7 +117,7 @@ def test_neighbours_do_not_leak_into_one_another() -> None:
         assert (alone[:, labels == label] == together[:, labels == label]).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(label_images(), st.permutations(range(1, 5)))
 def test_names_of_labels_do_not_matter(labels: npt.NDArray[np.int32], names: list[int]) -> None:
     renamed = np.array([0, *names])[labels]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowseg import images
@@ -45,7 +45,6 @@ def test_what_is_not_clear_is_asked_for(shape: tuple[int, ...]) -> None:
     assert images.from_array(numbered(*shape), offered, plane=plane).pixels.ndim == 3
 
 
-@settings(deadline=None)
 @given(st.permutations("ZCYX"), st.integers(0, 2))
 def test_any_order_of_axes(order: list[str], z: int) -> None:
     array = numbered(3, 4, 5, 6)
@@ -140,7 +139,6 @@ def slow_resize(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 sides = st.integers(1, 9)
 
 
-@settings(deadline=None)
 @given(st.tuples(sides, sides), st.tuples(sides, sides), st.integers(0, 99))
 def test_resize_is_bilinear(shape: tuple[int, int], wanted: tuple[int, int], seed: int) -> None:
     planes = np.random.default_rng(seed).normal(0, 3, (2, *shape)).astype(np.float32)
@@ -157,7 +155,6 @@ def test_resize_is_the_same_for_any_number_of_threads(monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(images.resize(plane, (900, 801)), alone)
 
 
-@settings(deadline=None)
 @given(st.tuples(sides, sides), st.tuples(sides, sides))
 def test_labels_take_the_nearest_above_and_left(shape: tuple[int, int], wanted: tuple[int, int]) -> None:
     labels = numbered(*shape)

@@ -22,7 +22,7 @@ def of(masks: Any) -> Instances:
     return Instances.from_masks(list(masks), masks.shape[1:])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(STACKS)
 def test_masks_areas_and_runs_agree(masks: Any) -> None:
     instances = of(masks)
@@ -32,7 +32,7 @@ def test_masks_areas_and_runs_agree(masks: Any) -> None:
         np.testing.assert_array_equal(instances.mask(index), mask)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(STACKS)
 def test_transposing_gives_the_runs_of_the_transposed_masks(masks: Any) -> None:
     turned, wanted = of(masks).transposed(), of(masks.transpose(0, 2, 1))
@@ -42,7 +42,7 @@ def test_transposing_gives_the_runs_of_the_transposed_masks(masks: Any) -> None:
     np.testing.assert_array_equal(turned.offsets, wanted.offsets)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(label_images())
 def test_labels_give_the_runs_of_their_masks_and_come_back(labels: Any) -> None:
     instances, values = from_labels(labels)
@@ -55,7 +55,7 @@ def test_labels_give_the_runs_of_their_masks_and_come_back(labels: Any) -> None:
     np.testing.assert_array_equal(np.append(0, present)[instances.to_labels()], labels)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(STACKS)
 def test_an_overlap_is_found_where_there_is_one(masks: Any) -> None:
     instances = of(masks)
@@ -125,7 +125,7 @@ def test_kernels_are_compiled_once_for_arrays_that_may_and_may_not_be_written() 
         assert len(kernel.signatures) == 1  # type: ignore[attr-defined]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(STACKS)
 def test_pieces_are_those_that_scipy_labels(masks: Any) -> None:
     found = of(masks).pieces()

@@ -35,7 +35,7 @@ def same_partition(first: Image, second: Image) -> bool:
     )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(label_images(), st.integers(0, 12))
 def test_clean_follows_the_recipe(image: Image, min_size: int) -> None:
     before = image.copy()
@@ -45,7 +45,7 @@ def test_clean_follows_the_recipe(image: Image, min_size: int) -> None:
     assert set(np.unique(cleaned)) - {0} == set(range(1, cleaned.max(initial=0) + 1))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(label_images())
 def test_holes_are_filled_as_scipy_fills_them(image: Image) -> None:
     filled = labels.fill_holes(image)
@@ -64,7 +64,7 @@ def test_what_lies_in_a_hole_goes_to_the_outermost() -> None:
     assert (labels.fill_holes(image) == 5).all()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(label_images(most=9))
 def test_relabel_is_that_of_skimage(image: Image) -> None:
     wanted = relabel_sequential(image)[0] if image.size else image
@@ -72,7 +72,7 @@ def test_relabel_is_that_of_skimage(image: Image) -> None:
     assert (labels.relabel(image.astype(np.int64) * 1_000_003) == wanted).all()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(label_images(), st.integers(0, 9))
 def test_areas_diameters_and_small_ones(image: Image, min_size: int) -> None:
     found, counts = np.unique(image[image > 0], return_counts=True)
@@ -83,7 +83,7 @@ def test_areas_diameters_and_small_ones(image: Image, min_size: int) -> None:
     assert (labels.remove_small(image, min_size) == np.where(np.isin(image, found[counts >= min_size]), image, 0)).all()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(label_images())
 def test_pieces_are_those_of_scipy(image: Image) -> None:
     counts, largest = labels.count_pieces(image), labels.largest_piece(image)
@@ -95,7 +95,7 @@ def test_pieces_are_those_of_scipy(image: Image) -> None:
         assert ((largest == label) == (pieces == sizes.argmax() + 1)).all()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(label_images())
 def test_outlines_go_around_every_piece(image: Image) -> None:
     traced = labels.outlines(image, all_pieces=True)
@@ -129,7 +129,7 @@ def test_outlines_give_the_longest_piece_of_each_instance() -> None:
     assert labels.outlines(np.zeros((3, 3), int)) == []
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(label_images())
 def test_the_outline_mask_holds_what_touches_others(image: Image) -> None:
     mask = labels.outline_mask(image)

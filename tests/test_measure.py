@@ -31,7 +31,7 @@ def check(image: npt.NDArray[np.int32]) -> None:
         assert table["mean_probability"][row] == pytest.approx(sure.mean())
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(label_images())
 def test_measurements_are_those_of_skimage(image: npt.NDArray[np.int32]) -> None:
     check(image)

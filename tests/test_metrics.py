@@ -29,7 +29,7 @@ def pairs(draw: st.DrawFn, side: int = 12, most: int = 5) -> tuple[Labels, Label
     return truth, np.roll(names[truth], draw(st.integers(-2, 2)), axis=draw(st.integers(0, 1)))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(pairs(), st.sampled_from(THRESHOLDS))
 def test_matching_is_that_of_stardist(images: tuple[Labels, Labels], threshold: float) -> None:
     from stardist.matching import matching
@@ -61,7 +61,7 @@ def test_matching_of_cells_is_that_of_stardist() -> None:
         assert ours.mean_matched_iou == pytest.approx(theirs.mean_matched_score, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(pairs(side=6, most=4), st.sampled_from(THRESHOLDS))
 def test_the_matching_is_the_best_of_all(images: tuple[Labels, Labels], threshold: float) -> None:
     truth, pred = images
@@ -88,7 +88,7 @@ def slow_iou(truth: Labels, pred: Labels) -> npt.NDArray[np.float64]:
     return iou
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(pairs())
 def test_overlaps_are_those_of_every_pair(images: tuple[Labels, Labels]) -> None:
     truth, pred = images
@@ -109,7 +109,7 @@ def test_overlaps_are_those_of_every_pair(images: tuple[Labels, Labels]) -> None
         assert (getattr(found, field) == getattr(as_runs, field)).all()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(pairs(side=7), min_size=1, max_size=4))
 def test_kaggle_map_is_exact(images: list[tuple[Labels, Labels]]) -> None:
     total = Fraction(0)

@@ -30,7 +30,7 @@ def images_for(shape: Architecture, rows: int = 2, columns: int = 3, count: int 
 
 
 @given(architectures, st.integers(1, 4), st.integers(1, 4), st.integers(0, 9))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_equals_the_reference_for_every_option(shape: Architecture, rows: int, columns: int, seed: int) -> None:
     network = scrambled(shape, seed).double()
     images = images_for(shape, rows, columns, count=1, seed=seed).double()

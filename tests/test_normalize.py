@@ -12,7 +12,6 @@ sides = st.integers(1, 12)
 finite = st.floats(-1e30, 1e30, width=32)
 
 
-@settings(deadline=None)
 @given(hnp.arrays(st.sampled_from(["u1", "u2", "i1", "i2"]), st.tuples(sides, sides)), st.floats(0, 100))
 def test_percentiles_of_integers_are_exact(values: np.ndarray, wanted: float) -> None:
     found = percentiles(values, (wanted, 0, 50, 100))
@@ -21,7 +20,6 @@ def test_percentiles_of_integers_are_exact(values: np.ndarray, wanted: float) ->
     assert found.finite == values.size
 
 
-@settings(deadline=None)
 @given(hnp.arrays(np.float32, st.tuples(sides, sides), elements=st.floats(width=32)), st.floats(0, 100))
 def test_percentiles_of_floats_are_exact_over_the_finite_ones(values: np.ndarray, wanted: float) -> None:
     found = percentiles(values, (wanted, 0, 100))
@@ -50,7 +48,7 @@ def test_every_type_gives_the_definition(dtype: str) -> None:
     np.testing.assert_array_equal(planes, before)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     hnp.arrays(st.sampled_from(DTYPES), st.tuples(st.integers(1, 2), sides, sides)),
     st.sampled_from([{}, {"tile": 4}, {"invert": True}, {"limits": (0.0, 9.0)}, {"tile": 3, "invert": True}]),
@@ -61,7 +59,6 @@ def test_whatever_comes_the_result_is_finite(planes: np.ndarray, options: dict) 
     assert result.planes.shape == planes.shape
 
 
-@settings(deadline=None)
 @given(
     hnp.arrays(np.uint16, st.tuples(st.just(1), st.integers(2, 9), st.integers(2, 9)), elements=st.integers(0, 500)),
     st.integers(1, 90),

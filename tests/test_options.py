@@ -3,7 +3,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowseg.errors import OptionError
@@ -37,7 +37,6 @@ configs = st.builds(
 
 
 @given(configs)
-@settings(deadline=None)
 def test_a_config_survives_json(config: ModelConfig) -> None:
     assert ModelConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 

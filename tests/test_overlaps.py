@@ -25,7 +25,7 @@ def instances_of(masks: Masks) -> Instances:
     return Instances.from_masks(list(masks), masks.shape[1:])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(stacks(), st.sampled_from(["smaller", "larger", "first", "last"]))
 def test_contested_pixels_go_where_the_rule_says(masks: Masks, contested_to: str) -> None:
     image, account = resolve_overlaps(instances_of(masks), OverlapOptions(contested_to))
@@ -49,7 +49,7 @@ def test_contested_pixels_go_where_the_rule_says(masks: Masks, contested_to: str
     assert not account.dropped_pixels.any()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(stacks(), st.booleans(), st.booleans())
 def test_instances_are_mended_first(masks: Masks, fill: bool, largest: bool) -> None:
     wanted = masks.copy()
@@ -65,7 +65,7 @@ def test_instances_are_mended_first(masks: Masks, fill: bool, largest: bool) -> 
     assert change.tolist() == (wanted.sum((1, 2)) - masks.sum((1, 2))).tolist()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(stacks(), st.randoms())
 def test_order_matters_only_between_equal_areas(masks: Masks, random: object) -> None:
     areas = masks.sum((1, 2))

@@ -36,7 +36,7 @@ def test_what_is_not_finite_is_black() -> None:
     assert shown[0, 0, 0] > shown[15, 0, 0]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(-3.1, 3.1), st.floats(0.1, 1))
 def test_the_hue_of_flows_is_their_direction(angle: float, length: float) -> None:
     flows = length * np.array([np.sin(angle), np.cos(angle)]).reshape(2, 1, 1)

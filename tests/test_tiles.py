@@ -10,13 +10,11 @@ from flowseg import FlowsegError, tiles
 SIDES = st.integers(16, 900)
 
 
-@settings(deadline=None)
 @given(SIDES, SIDES, st.integers(16, 400), st.floats(0, 0.5))
 def test_fixed_tiles_cover_the_image(height: int, width: int, tile: int, overlap: float) -> None:
     covers(tiles.fixed_grid(height, width, tile, overlap))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(8, 30))
 def test_the_fewest_tiles_cover_the_image_and_overlap(rows: int, columns: int, largest: int) -> None:
     grid = tiles.fewest_grid(16 * rows, 16 * columns, 16 * largest, 48, 16)
@@ -38,7 +36,7 @@ def covers(grid: tiles.Grid) -> None:
     assert len(grid) == len(list(grid.corners()))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(16, 120), st.integers(16, 120), st.integers(16, 64))
 def test_tiles_of_an_image_blend_into_the_image(height: int, width: int, tile: int) -> None:
     image = np.random.default_rng(0).normal(size=(3, height, width)).astype(np.float32)
@@ -59,7 +57,6 @@ def test_a_soft_tile_weighs_less_toward_its_edges(side: int) -> None:
     assert profile.min() > 0
 
 
-@settings(deadline=None)
 @given(SIDES, SIDES, st.integers(16, 400), st.floats(0, 0.5))
 def test_soft_weights_are_cellposes(height: int, width: int, tile: int, overlap: float) -> None:
     grid = tiles.fixed_grid(height, width, tile, overlap)
@@ -74,7 +71,6 @@ def test_soft_weights_are_cellposes(height: int, width: int, tile: int, overlap:
         np.testing.assert_allclose(weights.down[row][:, None] * weights.along[column], wanted, rtol=1e-4)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 80), st.integers(1, 80), st.integers(16, 30))
 def test_inner_weights_leave_no_pixel_out_and_no_inner_edge_in(rows: int, columns: int, largest: int) -> None:
     grid = tiles.fewest_grid(16 * rows, 16 * columns, 16 * largest, 48, 16)

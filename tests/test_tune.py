@@ -73,7 +73,7 @@ def test_scores_are_those_of_find_masks(one: Predicted) -> None:
         assert row.score == pytest.approx(slow(one, row.thresholds, OPTIONS), abs=1e-12), row
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(label_images(side=16), st.integers(0, 2**32 - 1), st.floats(0, 1))
 def test_scores_are_those_of_find_masks_whatever_the_labels(
     labels: npt.NDArray[np.int32], seed: int, noise: float
@@ -83,7 +83,7 @@ def test_scores_are_those_of_find_masks_whatever_the_labels(
         assert row.score == pytest.approx(slow(one, row.thresholds, OPTIONS), abs=1e-12), row
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(label_images(side=16), st.integers(0, 2**32 - 1))
 def test_filtered_candidates_are_the_masks(labels: npt.NDArray[np.int32], seed: int) -> None:
     one = noisy(labels, seed, 0.3)

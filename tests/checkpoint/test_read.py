@@ -70,7 +70,7 @@ shapes = st.builds(
 
 
 @given(shapes)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_shape_is_in_the_tensors(tmp_path_factory: pytest.TempPathFactory, shape: Architecture) -> None:
     path = saved(tmp_path_factory.mktemp("shape") / "model", weights_of(shape))
     assert checkpoint.read(path).config.architecture == shape
@@ -364,7 +364,7 @@ def files_to_damage() -> dict[str, bytes]:
 @pytest.mark.filterwarnings("ignore")  # of torch, about what damage looks like
 @pytest.mark.parametrize("kind", ["zip", "legacy", "own"])
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_damage_is_an_error_or_does_no_harm(
     tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject
 ) -> None:

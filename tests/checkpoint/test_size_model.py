@@ -92,7 +92,7 @@ floats = st.floats(-2, 2, width=32)
     st.sampled_from([np.float32, np.float64, np.dtype(">f8"), np.float16]),
     st.sampled_from([float, np.float32, np.float64, lambda x: np.array([x])]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_equals_cellposes_formula(
     tmp_path_factory: pytest.TempPathFactory, vectors: Any, ymean: float, diameter: float, dtype: Any, number: Any
 ) -> None:
@@ -240,7 +240,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 
 @given(st.data(), st.sampled_from([NUMPY_1, NUMPY_2]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_damage_is_an_error_or_does_no_harm(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, original: bytes
 ) -> None:

@@ -29,7 +29,7 @@ def saved(content: object, **how: object) -> bytes:
     return buffer.getvalue()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_tensors_are_those_of_torch(data: st.DataObject) -> None:
     """Views, transposed and shared storages among them."""
@@ -81,7 +81,7 @@ def test_a_file_that_runs_code_is_never_built(tmp_path: Path) -> None:
     assert _torch_zip.read(saved({"a": Evil()})) is None
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.integers(0, 10**6), st.integers(1, 6))
 def test_damaged_files_are_left_to_torch_or_read(seed: int, changes: int) -> None:
     rng = np.random.default_rng(seed)

@@ -155,7 +155,7 @@ def test_predictions_that_overlap_are_refused_by_name() -> None:
     assert scores["good"].fn == (1,) * 10
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1))
 def test_overlaps_of_instances_that_overlap(seed: int) -> None:
     rng = np.random.default_rng(seed)

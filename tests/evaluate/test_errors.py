@@ -48,7 +48,7 @@ def test_missed_and_spurious() -> None:
     assert (found.missed.tolist(), found.spurious.tolist()) == ([False, True], [False, True])
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(label_images(side=10), st.integers(-2, 2))
 def test_sides_mirror_one_another(labels: npt.NDArray[np.int32], shift: int) -> None:
     other = np.roll(labels, shift, axis=0)

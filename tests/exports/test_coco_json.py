@@ -32,7 +32,7 @@ def loaded(parts: list[Part]) -> COCO:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(labels=label_images(12, 2))
 def test_pycocotools_reads_the_same_pixels(form: Form, labels: npt.NDArray[np.int32]) -> None:
     """Holes, pieces, pixels that touch at corners, borders: an IoU of 1 in both forms."""
@@ -48,7 +48,7 @@ def test_pycocotools_reads_the_same_pixels(form: Form, labels: npt.NDArray[np.in
         assert (annotation["iscrowd"], annotation["category_id"]) == (0, 1)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(label_images(10, 2))
 def test_any_filling_by_parity_reads_polygons(labels: npt.NDArray[np.int32]) -> None:
     for annotation in coco_json.annotations(*from_labels(labels), form="polygons"):

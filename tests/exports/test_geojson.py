@@ -26,7 +26,7 @@ def features(*arguments: Any, **options: Any) -> Features:
     return list(found["features"])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(label_images(12, 2))
 def test_geometry_is_valid_and_of_the_same_pixels(labels: npt.NDArray[np.int32]) -> None:
     instances, values = from_labels(labels)

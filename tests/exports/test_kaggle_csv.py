@@ -15,7 +15,7 @@ MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=7))
 
 
 @pytest.mark.parametrize("order", ["row", "column"])
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(masks=MASKS)
 def test_overlapping_masks_are_read_as_they_were(order: Order, masks: npt.NDArray[np.bool_]) -> None:
     instances = Instances.from_masks(masks, masks.shape[1:])

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from skimage.draw import polygon
 
 from flowseg import labels as label_images_of
@@ -32,7 +32,6 @@ def test_filled_again_they_are_solid_cells() -> None:
         assert (mask == (cells == label)).all()
 
 
-@settings(deadline=None)
 @given(label_images())
 def test_a_line_an_instance_of_its_own_pixels(image: npt.NDArray[np.int32]) -> None:
     lines = outline_text.encode(image).splitlines()

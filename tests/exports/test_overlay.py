@@ -66,7 +66,7 @@ def test_colours_keep_their_balance_and_channels_their_light() -> None:
     assert overlay.draw(np.random.default_rng(0).random((9, 4, 4)), np.zeros((4, 4), int)).shape == (4, 4, 3)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(label_images())
 def test_a_png_holds_what_was_drawn_and_nothing_is_changed(image: npt.NDArray[np.int32]) -> None:
     if image.size == 0:

@@ -23,7 +23,7 @@ def rois(data: bytes) -> dict[str, ImagejRoi]:
         return {name: ImagejRoi.frombytes(archive.read(name)) for name in archive.namelist()}
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(label_images(12, 2))
 def test_filled_again_they_are_the_instances(labels: npt.NDArray[np.int32]) -> None:
     instances, values = from_labels(labels)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowseg import flows
@@ -24,7 +24,6 @@ def read(data: bytes) -> dict[str, Any]:
     return kept
 
 
-@settings(deadline=None)
 @given(label_images(), st.sampled_from([1, 1000, 70_000]))
 def test_labels_are_read_as_they_were(labels: npt.NDArray[np.int32], factor: int) -> None:
     kept = read(seg_npy.encode(labels * factor))

@@ -16,7 +16,7 @@ FILES = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(FILES, unique=True, max_size=8), st.sampled_from(["", "_flows"]))
 def test_every_file_gets_a_name_of_its_own(paths: list[Path], drop: str) -> None:
     names = named(paths, drop)

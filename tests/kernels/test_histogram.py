@@ -1,12 +1,11 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from flowseg.kernels import histogram
 
 
-@settings(deadline=None)
 @given(hnp.arrays(np.uint16, st.integers(0, 50)))
 def test_counts_of_16_bits(values: np.ndarray) -> None:
     counts = np.zeros((2, 65536), np.int64)
@@ -14,14 +13,12 @@ def test_counts_of_16_bits(values: np.ndarray) -> None:
     np.testing.assert_array_equal(counts.sum(axis=0), np.bincount(values, minlength=65536))
 
 
-@settings(deadline=None)
 @given(hnp.arrays(np.float32, st.integers(1, 50), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_keys_order_as_the_floats_do(values: np.ndarray) -> None:
     keys = np.array([histogram.ordered_key(bits) for bits in np.sort(values).view(np.uint32)], np.int64)
     assert (np.diff(keys)[np.diff(np.sort(values).astype(np.float64)) > 0] > 0).all()
 
 
-@settings(deadline=None)
 @given(hnp.arrays(np.float32, st.integers(0, 50), elements=st.floats(width=32)))
 def test_both_halves_count_every_value(values: np.ndarray) -> None:
     bits = values.view(np.uint32)

@@ -19,7 +19,7 @@ def filtered(pixels: np.ndarray, filters: list[int], step: int) -> np.ndarray:
     return rows
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data(), st.integers(1, 4), st.integers(1, 4), st.sampled_from([2, 4, 6, 8]))
 def test_filters_are_undone(data: st.DataObject, height: int, width: int, step: int) -> None:
     raw = data.draw(st.binary(min_size=height * width * step, max_size=height * width * step))

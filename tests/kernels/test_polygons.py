@@ -17,7 +17,7 @@ polygon = st.lists(st.tuples(near, near), min_size=3, max_size=12).map(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.lists(polygon, min_size=1, max_size=3), st.integers(8, 40), st.integers(8, 40))
 @example([[0.0, 0.0, 20.0, 0.0, 20.0, 20.0, 0.0, 20.0]], 20, 20)
 @example([[5.0, 5.0, 5.0, 5.0, 9.0, 9.0]], 20, 20)

@@ -15,7 +15,7 @@ def measured(instances: Instances) -> np.ndarray:
     return run_shapes.measure(*split, height, width)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(label_images())
 def test_equal_to_scipy(labels: np.ndarray) -> None:
     values = [value for value in np.unique(labels) if value]

@@ -19,7 +19,7 @@ def scanned(labels: Any, first: int, stop: int, room: int = 100) -> tuple[int, A
     return found, list(zip(starts[:found].tolist(), lengths[:found].tolist(), strict=True))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(LINES, st.data())
 def test_ranges_find_the_runs_of_the_whole_once(labels: Any, data: Any) -> None:
     edges = np.flatnonzero(np.diff(labels, prepend=-1, append=-1))
@@ -29,7 +29,7 @@ def test_ranges_find_the_runs_of_the_whole_once(labels: Any, data: Any) -> None:
     assert [run for a, b in pairwise(bounds) for run in scanned(labels, a, b)[1]] == wanted
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(LINES, st.integers(0, 5))
 def test_runs_that_do_not_fit_are_counted_and_nothing_is_written_past_the_end(labels: Any, room: int) -> None:
     found, pairs = scanned(labels, 0, labels.size)
@@ -38,7 +38,7 @@ def test_runs_that_do_not_fit_are_counted_and_nothing_is_written_past_the_end(la
     assert first_pairs == pairs[:room]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 2**56), min_size=1, max_size=9))
 def test_numbers_of_any_size_are_written_and_read(numbers: list[int]) -> None:
     counts, bounds = np.array(numbers), np.array([0, len(numbers)])

@@ -16,7 +16,7 @@ def wanted(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, weight: np.ndarr
     return functional.conv2d(large, torch.from_numpy(weight).double(), padding=1).permute(0, 2, 3, 1).numpy()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.integers(1, 3), st.integers(1, 19), st.integers(1, 19), st.integers(1, 9), st.integers(1, 9),
     st.sampled_from([1, 2]), st.booleans(), st.integers(1, 6), st.integers(0, 5), st.integers(0, 2**31),

@@ -38,7 +38,7 @@ def filled(path: str, shape: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.integers(0, 1))
 def test_outlines_are_the_cells(seed: int, holes: int) -> None:
     rng = np.random.default_rng(seed)

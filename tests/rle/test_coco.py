@@ -48,7 +48,7 @@ def reference_expand(text: bytes) -> list[int] | None:
     return counts
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(MASKS)
 def test_a_mask_is_written_as_pycocotools_writes_it_and_comes_back(mask: Any) -> None:
     wanted = pycoco.encode(np.asfortranarray(mask))
@@ -64,7 +64,7 @@ def test_a_mask_is_written_as_pycocotools_writes_it_and_comes_back(mask: Any) ->
         np.testing.assert_array_equal(back, mask)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(label_images())
 def test_a_label_image_is_written_as_its_masks_are(labels: Any) -> None:
     found = rle.labels_to_coco(labels)
@@ -105,7 +105,7 @@ def test_overlapping_instances_and_mixed_forms() -> None:
         np.testing.assert_array_equal(back.mask(index), mask)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.integers(0, 6), max_size=8), st.integers(0, 2))
 def test_counts_may_hold_zeros_and_must_sum_to_the_size(counts: list[int], more: int) -> None:
     size = sum(counts) + more
@@ -118,7 +118,7 @@ def test_counts_may_hold_zeros_and_must_sum_to_the_size(counts: list[int], more:
     assert rle.from_coco(one).astype(int).tolist() == [inside]
 
 
-@settings(deadline=None, max_examples=1000)
+@settings(max_examples=1000)
 @given(st.one_of(st.binary(max_size=8), st.text("0123456789<>OPQo", max_size=8).map(str.encode)))
 def test_any_bytes_are_read_as_the_reference_reads_them_or_refused(text: bytes) -> None:
     counts = reference_expand(text)
@@ -132,7 +132,7 @@ def test_any_bytes_are_read_as_the_reference_reads_them_or_refused(text: bytes) 
     np.testing.assert_array_equal(mask, listed)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(MASKS.filter(lambda mask: mask.any()), st.data())
 def test_a_text_that_is_cut_off_is_refused(mask: Any, data: Any) -> None:
     one = rle.to_coco(mask)

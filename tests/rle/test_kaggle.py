@@ -50,7 +50,7 @@ def reference_decode(text: str, shape: tuple[int, int], order: str, start: int) 
     return np.array(pixels, bool).reshape(shape, order="C" if order == "row" else "F")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(MASKS, ORDERS, STARTS)
 def test_a_mask_is_written_as_the_reference_writes_it_and_comes_back(mask: Any, order: Any, start: int) -> None:
     text = rle.encode(mask, order, start)
@@ -60,7 +60,7 @@ def test_a_mask_is_written_as_the_reference_writes_it_and_comes_back(mask: Any, 
     np.testing.assert_array_equal(back, mask)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(label_images(), ORDERS, STARTS)
 def test_a_label_image_is_written_as_its_masks_are(labels: Any, order: Any, start: int) -> None:
     texts = rle.encode_labels(labels, order, start)
@@ -69,7 +69,7 @@ def test_a_label_image_is_written_as_its_masks_are(labels: Any, order: Any, star
         assert text == reference_encode(labels == label, order, start)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(label_images(), ORDERS, STARTS)
 def test_a_label_image_comes_back_numbered(labels: Any, order: Any, start: int) -> None:
     texts = rle.encode_labels(labels, order, start)
@@ -80,7 +80,7 @@ def test_a_label_image_comes_back_numbered(labels: Any, order: Any, start: int) 
     np.testing.assert_array_equal(values[back], labels)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(hnp.arrays(bool, (5, 7)), max_size=5), ORDERS, STARTS)
 def test_overlapping_instances_are_written_and_come_back(masks: Any, order: Any, start: int) -> None:
     texts = rle.encode_instances(Instances.from_masks(masks, (5, 7)), order, start)
@@ -91,7 +91,7 @@ def test_overlapping_instances_are_written_and_come_back(masks: Any, order: Any,
         np.testing.assert_array_equal(back.mask(index), mask)
 
 
-@settings(deadline=None, max_examples=1000)
+@settings(max_examples=1000)
 @given(st.text("0123456789  -+.ne\t\n\x1c\u0663", max_size=12), ORDERS, STARTS)
 def test_any_text_is_read_as_the_reference_reads_it_or_refused(text: str, order: Any, start: int) -> None:
     wanted = reference_decode(text, (3, 5), order, start)
@@ -102,7 +102,7 @@ def test_any_text_is_read_as_the_reference_reads_it_or_refused(text: str, order:
         np.testing.assert_array_equal(rle.decode(text, (3, 5), order, start), wanted)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(st.lists(st.integers(0, 9), max_size=6), ORDERS, STARTS)
 def test_any_numbers_are_read_as_the_reference_reads_them_or_refused(numbers: Any, order: Any, start: int) -> None:
     text = " ".join(map(str, numbers))

@@ -14,7 +14,7 @@ IDS = ("a/b.png", "c/b.png", "a__b.png", "a__b", "b.png", "b.tif", "b", "a/b", "
 FILES = ("a/b.png", "a/b.tif", "c/b.png", "a__b.png", "b.png", "b.tif", "b.png.png", "\u00e9.png", "e\u0301.png")
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(st.sampled_from(IDS), unique=True, min_size=1), st.lists(st.sampled_from(FILES), unique=True))
 def test_no_two_ids_have_one_name_or_one_image(
     tmp_path_factory: pytest.TempPathFactory, ids: list[str], names: list[str]

@@ -309,7 +309,7 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(values, values)
 def test_any_segmentation_is_read_or_told(
     tmp_path_factory: pytest.TempPathFactory, segmentation: object, number: object

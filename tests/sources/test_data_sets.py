@@ -293,7 +293,7 @@ def test_a_very_long_code_is_read_and_the_limit_stays(tmp_path: Path) -> None:
     assert csv.field_size_limit() == usual
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_table_or_an_error_of_ours(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("csv") / "t.csv"

@@ -350,7 +350,7 @@ def read_or_named_error(file: Path) -> Image | None:
         raise
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(KINDS), st.floats(0, 1, exclude_max=True))
 def test_a_cut_file_is_an_error_or_whole(tmp_path: Path, kind: str, part: float) -> None:
     file = tmp_path / f"a.{kind}"
@@ -362,7 +362,7 @@ def test_a_cut_file_is_an_error_or_whole(tmp_path: Path, kind: str, part: float)
         np.testing.assert_array_equal(image.pixels, whole.pixels)
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(KINDS), st.integers(0, 2**31), st.integers(0, 255), st.booleans())
 def test_a_damaged_file_is_an_error_or_an_image(tmp_path: Path, kind: str, place: int, value: int, early: bool) -> None:
     content = bytearray(CONTENTS[kind])
