@@ -21,7 +21,7 @@ from flowseg.cli._paths import FOLDER, existing
     "--save",
     default="labels",
     show_default=True,
-    help="As of segment, but for flows, and report and overlays, which need the images.",
+    help="Some of labels,rle,table,coco,rois,geojson,seg,outlines,parquet.",
 )
 @click.option("--rle-order", type=click.Choice(["row", "column"]), default="row", show_default=True, help="Of rle.")
 @click.option("--polygons", is_flag=True, help="COCO with polygons instead of run lengths.")
