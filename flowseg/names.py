@@ -46,7 +46,7 @@ def last_part(path: str) -> str:
 
 
 def folded(name: str) -> str:
-    """Return what a name has in common with those that some disks take for the same: capitals, accents taken apart."""
+    """Return what a name has in common with those that some disks take for the same: capitals and accents aside."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

@@ -16,7 +16,10 @@ def available_bytes(root: Path = Path("/")) -> int | None:
     ``root`` is where the files of Linux that tell it are looked for.
     """
     told = [*_of_machine(root), *_of_groups(root)]
-    return min(told) if told else machine.memory().free or machine.memory().installed or None
+    if told:
+        return min(told)
+    memory = machine.memory()
+    return memory.free or memory.installed or None
 
 
 def _of_machine(root: Path) -> Iterator[int]:
