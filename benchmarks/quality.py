@@ -5,9 +5,10 @@
 Three networks of the same shape start from nothing: cellpose 3.1.1.2 `train_seg`; flowseg with Cellpose's learning
 rate, weight decay and augmentation; flowseg with its defaults. What is done is kept in the folder: the same command
 goes on where it was stopped (Cellpose's part starts again), and scores `--model` on the same images as well. With
-`--only peer` or `--only ours` a call does its part and no more, so that two may run side by side, a core each. Every
-image is segmented at its true median diameter. Cellpose's network computes in bfloat16 and channels-last too,
-so that it takes an hour rather than four.
+`--only peer` or `--only ours` a call does its part and no more, so that two may run side by side, a core each. With
+`--only model` it scores `--model` again, and the other rows of RESULTS.md stay. Every image is segmented at its
+true median diameter. Cellpose's network computes in bfloat16 and channels-last too, so that it takes an hour rather
+than four.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pages import put
+from pages import RESULTS, put
 
 from flowseg import __version__, metrics
 from flowseg.dataset import CropOptions
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=224, help="of the crops, in pixels")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--model", help="score this one too")
-    parser.add_argument("--only", choices=("peer", "ours"), help="do one part and write no table")
+    parser.add_argument("--only", choices=("peer", "ours", "model"), help="do one part alone")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     items = list(open_collection(options.data))
@@ -58,7 +59,11 @@ def main() -> None:
         "flowseg, defaults": lambda: our_scores(split, options, "defaults", {}),
     }
     if options.model:
-        steps[f"flowseg, {Path(options.model).stem}"] = lambda: scores_of(options.model, split, options.device)
+        name = f"flowseg, {Path(options.model).stem}"
+        steps[name] = lambda: scores_of(options.model, split, options.device)
+        if options.only == "model":
+            replace_row(name, steps[name](), split)
+            return
     chosen = [name for name in steps if options.only in (None, "peer" if name == PEER else "ours")]
     results = {name: kept(options.keep, name, steps[name]) for name in chosen}
     if not options.only:
@@ -67,7 +72,7 @@ def main() -> None:
 
 def kept(folder: Path, name: str, step: Callable[[], Scores]) -> Scores:
     """Return the scores of an earlier call, or make them."""
-    path = folder / f"{name.replace(', ', '-').replace(' ', '-')}.json"
+    path = kept_at(folder, name)
     if path.exists():
         return dict(json.loads(path.read_text()))
     started = time.monotonic()
@@ -76,6 +81,10 @@ def kept(folder: Path, name: str, step: Callable[[], Scores]) -> Scores:
     path.write_text(json.dumps(made))
     print(f"{name}: mean AP {mean(made):.4f} after {(time.monotonic() - started) / 60:.0f} minutes", flush=True)
     return made
+
+
+def kept_at(folder: Path, name: str) -> Path:
+    return folder / f"{name.replace(', ', '-').replace(' ', '-')}.json"
 
 
 def mean(scores: Scores) -> float:
@@ -136,29 +145,43 @@ def peer_scores(split: Split, options: Any) -> Scores:
 
 
 def write(results: dict[str, Scores], split: Split, options: Any) -> None:
-    kinds = {item.name: item.columns["kind"] for item in split.validation}
-    lines = []
-    for name, scores in results.items():
-        cells = []
-        for kind in ("", *sorted(set(kinds.values()))):
-            aps = np.array([ap for image, ap in scores.items() if kind in ("", kinds[image])])
-            cells.append(f"{aps[:, 0].mean():.3f} / {aps[:, AT75].mean():.3f} / {aps.mean():.3f}")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-        print(lines[-1])
+    kinds = kinds_of(split)
+    days = {name: datetime.date.fromtimestamp(kept_at(options.keep, name).stat().st_mtime) for name in results}
+    lines = [row(name, scores, kinds, days[name]) for name, scores in results.items()]
+    print("\n".join(lines))
     counts = [f"{kind} ({sum(kinds[name] == kind for name in kinds)})" for kind in sorted(set(kinds.values()))]
     side = options.side
     header = f"""## Quality
 
-`benchmarks/quality.py`, flowseg {__version__} and cellpose 3.1.1.2, {datetime.date.today()}: networks of one shape
-trained from nothing on {len(split.train)} images of the Data Science Bowl for {options.crops:,} crops of {side} x
-{side} pixels, and scored on the other {len(split.validation)}: AP at IoU 0.5 / at 0.75 / mean of 0.5 to 0.9, means over
-images.
+`benchmarks/quality.py`, flowseg {__version__} and cellpose 3.1.1.2: networks of one shape trained from nothing on
+{len(split.train)} images of the Data Science Bowl for {options.crops:,} crops of {side} x {side} pixels, and scored on
+the other {len(split.validation)}: AP at IoU 0.5 / at 0.75 / mean of 0.5 to 0.9, means over images.
 
-| network | all ({len(kinds)}) | {" | ".join(counts)} |
-|{"---|" * (len(counts) + 2)}
+| network | scored | all ({len(kinds)}) | {" | ".join(counts)} |
+|{"---|" * (len(counts) + 3)}
 """
-    text = header + "\n".join(lines)
-    put(text)
+    put(header + "\n".join(lines))
+
+
+def replace_row(name: str, scores: Scores, split: Split) -> None:
+    """Put the row of one network into the table that is there."""
+    made = row(name, scores, kinds_of(split), datetime.date.today())
+    print(made)
+    lines = RESULTS.read_text().splitlines()
+    lines[next(at for at, line in enumerate(lines) if line.startswith(f"| {name} |"))] = made
+    RESULTS.write_text("\n".join(lines) + "\n")
+
+
+def kinds_of(split: Split) -> dict[str, str]:
+    return {item.name: item.columns["kind"] for item in split.validation}
+
+
+def row(name: str, scores: Scores, kinds: dict[str, str], day: datetime.date) -> str:
+    cells = [name, str(day)]
+    for kind in ("", *sorted(set(kinds.values()))):
+        aps = np.array([ap for image, ap in scores.items() if kind in ("", kinds[image])])
+        cells.append(f"{aps[:, 0].mean():.3f} / {aps[:, AT75].mean():.3f} / {aps.mean():.3f}")
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
