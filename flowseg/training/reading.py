@@ -28,6 +28,8 @@ class Read(NamedTuple):
         Places in the parts of the split of what can be used.
     diameter
         Median over the images to train on of their median diameters; None where they have no instance.
+    to_find
+        Whether an image to validate on has an instance.
     problems
         What cannot be used, in words.
     """
@@ -35,6 +37,7 @@ class Read(NamedTuple):
     train: tuple[int, ...]
     validation: tuple[int, ...]
     diameter: float | None
+    to_find: bool
     problems: tuple[str, ...]
 
     def of(self, split: Split) -> Split:
@@ -84,6 +87,7 @@ def read(
         _sound(train),
         _sound(validation),
         float(np.median(known)) if known else None,
+        any(one.instances for one in validation),
         tuple(one.problem for one in looked if one.problem),
     )
 

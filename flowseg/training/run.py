@@ -217,9 +217,7 @@ def _again(
     return network, began.config, began.parts(split)
 
 
-def _read(
-    split: Split, config: ModelConfig, asked: Asked, processes: Processes, watch: Watch
-) -> tuple[Split, float | None]:
+def _read(split: Split, config: ModelConfig, asked: Asked, processes: Processes, watch: Watch) -> tuple[Split, float]:
     """Read all images, in the first process; return what can be used, and its diameter."""
     found = reading.read(split, config, watch.bar, asked.axes, asked.choice) if processes.first else None
     found = processes.told_by_first(found)
@@ -227,10 +225,28 @@ def _read(
         raise InputError(listed_problems(asked.described or "the data set", found.problems))
     for problem in found.problems:
         watch.say(f"left out: {problem}")
-    split = found.of(split)
-    if not split.train:
-        raise InputError("none of the images to train on can be used")
-    return split, found.diameter
+    usable = found.of(split)
+    for asked_for, left, what in zip(split, usable, ("train", "validate"), strict=True):
+        if asked_for and not left:
+            raise InputError(f"none of the images to {what} on can be used")
+    return usable, _diameter(found, usable)
+
+
+def _diameter(found: reading.Read, split: Split) -> float:
+    """Return the diameter of the data; refuse data with nothing to learn from, or to be scored by.
+
+    Where there is nothing to find, what finds nothing scores best: weights and thresholds would be chosen for that.
+    """
+    others = "give others (--val DIR; val=), hold back others (--seed 1; seed=1), or none (--val-part 0; val_part=0)"
+    if found.diameter is None:
+        hint = f"; some of those held back have: {others}" if found.to_find else ""
+        raise InputError(f"none of the images to train on has an instance{hint}")
+    if split.validation and not found.to_find:
+        raise InputError(
+            f"none of the images to validate on has an instance, so they cannot tell a good model from one that finds "
+            f"nothing: {others}"
+        )
+    return found.diameter
 
 
 def _start(asked: Asked, options: TrainOptions) -> tuple[Network, ModelConfig]:
@@ -260,17 +276,19 @@ def _new(architecture: Architecture, options: TrainOptions) -> Network:
 
 
 def _with_data(
-    config: ModelConfig, split: Split, diameter: float | None, name: str, options: TrainOptions, asked: Asked
+    config: ModelConfig, split: Split, diameter: float, name: str, options: TrainOptions, asked: Asked
 ) -> ModelConfig:
     """Return the config with what is known of the data."""
     config = config if asked.diameter is None else replace(config, diameter_mean=asked.diameter)
-    if diameter is None:
-        raise InputError("none of the images to train on has an instance")
     if options.crop.rescale == "none":
         diameter = config.diameter_mean
     data = asked.described or f"{len(split.train)} images"
     return replace(
-        config, name=name, diameter_labels=diameter, training_data=data, licence=asked.licence or config.licence
+        config,
+        name=name,
+        diameter_labels=diameter,
+        training_data=data,
+        licence=asked.licence or config.licence,
     )
 
 

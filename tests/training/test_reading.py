@@ -65,6 +65,8 @@ def test_problems_can_be_left_out_and_a_resumed_training_leaves_out_the_same(tmp
     assert (config["train"], config["validation"]) == (["000"], ["005"])
     run(Split(data[:4], data[4:]), tmp_path / "run", options, asked, resume=True)
     assert json.loads((tmp_path / "run/config.json").read_text()) == config
+    with pytest.raises(InputError, match="none of the images to validate on can be used"):
+        run(Split(data[:4], data[4:5]), tmp_path / "other", options, asked)
 
 
 def test_a_resumed_training_reads_nothing_before(tmp_path: Path) -> None:
@@ -123,9 +125,20 @@ def test_images_without_instances_are_trained_on_beside_others_but_not_alone(tmp
     empty = [replace(item, load=partial(Instances.from_masks, [], (64, 64))) for item in data]
     with pytest.raises(InputError, match="none of the images to train on has an instance"):
         run(empty, tmp_path / "a", OPTIONS, TINY)
-    done = run(Split([*empty[:2], data[2]], [empty[0]]), tmp_path / "b", replace(OPTIONS, crops=16), TINY)
+    done = run(Split([*empty[:2], data[2]], [empty[0], data[1]]), tmp_path / "b", replace(OPTIONS, crops=16), TINY)
     assert done.history[-1].train_loss > 0
     assert not np.isnan(done.history[-1].map)
+
+
+def test_images_held_back_have_something_to_find(tmp_path: Path) -> None:
+    """Else the score is 1 from the first report on, and what has learned least is kept."""
+    data = items(tmp_path / "data", 3)
+    empty = [replace(item, load=partial(Instances.from_masks, [], (64, 64))) for item in data]
+    with pytest.raises(InputError, match=r"none of the images to validate on has an instance.*--val-part 0"):
+        run(Split(data[:2], [empty[2]]), tmp_path / "a", OPTIONS, TINY)
+    with pytest.raises(InputError, match=r"none of the images to train on has .*; some of those held back have: give"):
+        run(Split(empty[:2], [data[2]]), tmp_path / "a", OPTIONS, TINY)
+    assert not (tmp_path / "a").exists()
 
 
 def test_colours_are_wanted_or_not_as_the_network_says(tmp_path: Path) -> None:
