@@ -278,7 +278,7 @@ def _new(architecture: Architecture, options: TrainOptions) -> Network:
 def _with_data(
     config: ModelConfig, split: Split, diameter: float, name: str, options: TrainOptions, asked: Asked
 ) -> ModelConfig:
-    """Return the config with what is known of the data."""
+    """Return the config with what is known of the data, and without what was chosen on the data of an earlier model."""
     config = config if asked.diameter is None else replace(config, diameter_mean=asked.diameter)
     if options.crop.rescale == "none":
         diameter = config.diameter_mean
@@ -287,6 +287,8 @@ def _with_data(
         config,
         name=name,
         diameter_labels=diameter,
+        diameter=None,
+        group_thresholds={},
         training_data=data,
         licence=asked.licence or config.licence,
     )

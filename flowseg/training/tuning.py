@@ -36,7 +36,7 @@ def choose(task: Task, folder: RunFolder, bar: Bar = silent) -> None:
     if not task.split.validation:
         return
     kept = checkpoint.read(folder.model)
-    start = replace(task.config, group_thresholds={}, diameter=None)
+    start = task.config
     with bar("choosing thresholds", len(task.split.validation)) as step:
         predicted = counted(_predicted(task, replace(kept, config=start)), step)
         tuned = tune(predicted, defaults=MaskOptions(**_mask_settings(start)))

@@ -19,7 +19,7 @@ from flowseg.dataset import Batch, CropOptions
 from flowseg.dynamics import find_masks
 from flowseg.errors import InputError, ModelError, OptionError, TrainingError
 from flowseg.instances import Instances
-from flowseg.options import MaskOptions
+from flowseg.options import MaskOptions, Thresholds
 from flowseg.segment import load_model
 from flowseg.sources.collection import Item
 from flowseg.training import Asked, NewModel, Split, TrainOptions, run
@@ -228,6 +228,18 @@ def test_a_pretrained_network_goes_on_at_its_own_diameter(tmp_path: Path) -> Non
     old, new = weights(first.model), weights(tuned.model)
     different = {name.split(".")[0] for name in old if not old[name].equal(new[name])}
     assert different == {"output"}
+
+
+def test_what_was_chosen_on_other_data_does_not_outlive_them(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 2)
+    options = replace(OPTIONS, crops=4, reports=1)
+    first = checkpoint.read(run(data, tmp_path / "a", options, TINY).model)
+    chosen = replace(first.config, diameter=99.0, group_thresholds={"even": Thresholds(min_size=60, diameter=99.0)})
+    checkpoint.write_flowseg(tmp_path / "chosen.safetensors", chosen, first.arrays)
+    config = checkpoint.read(
+        run(data, tmp_path / "b", options, Asked(pretrained=str(tmp_path / "chosen.safetensors"))).model
+    ).config
+    assert (config.diameter, dict(config.group_thresholds)) == (None, {})
 
 
 def test_what_cannot_be_trained_is_told_before_it_starts(tmp_path: Path) -> None:
