@@ -51,7 +51,7 @@ def splits_of(settings: Mapping[str, Any], watch: Watch = UNWATCHED) -> dict[str
     data = _opened(settings, watch)
     if settings["val"]:
         split = Split(list(data), list(_opened_to_validate(settings, watch)))
-        _check_apart(split, settings, watch)
+        _check_not_parted(settings)
         return {"": split}
     how = {"group": settings["group"], "stratify": settings["stratify"] or _usual_stratum(data)}
     seed, folds, which = settings["seed"], settings["folds"], settings["fold"]
@@ -66,17 +66,11 @@ def splits_of(settings: Mapping[str, Any], watch: Watch = UNWATCHED) -> dict[str
     return {"": fold(list(data), folds, int(which or 0), seed, **how)}
 
 
-def _check_apart(split: Split, settings: Mapping[str, Any], watch: Watch) -> None:
-    """Refuse what would part the data where others are validated on; say where those are trained on, too."""
+def _check_not_parted(settings: Mapping[str, Any]) -> None:
+    """Refuse what would part the data where others are validated on."""
     given = [f"--{name}" for name in ("folds", "fold", "group") if settings[name]]
     if given:
         raise OptionError(f"{given[0]} parts DATA, and --val gives other data to validate on; wanted one of them")
-    trained = {item.path.resolve() for item in split.train if item.path is not None}
-    both = [item.name for item in split.validation if item.path is not None and item.path.resolve() in trained]
-    if both:
-        watch.say(
-            f"note: {len(both)} images to validate on, such as {both[0]}, are trained on: scores will be too good"
-        )
 
 
 def _usual_stratum(data: Collection) -> str:

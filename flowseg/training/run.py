@@ -24,7 +24,7 @@ from flowseg.training.loop import Loop, Task, Tell
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import Processes, joined
 from flowseg.training.run_folder import Report, RunFolder
-from flowseg.training.split import Split
+from flowseg.training.split import Split, in_both
 from flowseg.training.waiting import UNWATCHED, Watch
 
 if TYPE_CHECKING:
@@ -229,6 +229,10 @@ def _read(split: Split, config: ModelConfig, asked: Asked, processes: Processes,
     for asked_for, left, what in zip(split, usable, ("train", "validate"), strict=True):
         if asked_for and not left:
             raise InputError(f"none of the images to {what} on can be used")
+    if both := in_both(usable):
+        watch.say(
+            f"note: {len(both)} images to validate on, such as {both[0]}, are trained on: scores will be too good"
+        )
     return usable, _diameter(found, usable)
 
 

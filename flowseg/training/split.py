@@ -19,6 +19,12 @@ class Split(NamedTuple):
     validation: list[Item]
 
 
+def in_both(split: Split) -> list[str]:
+    """Return the names of images to validate on whose files are trained on, too."""
+    trained = {item.path.resolve() for item in split.train if item.path is not None}
+    return [item.name for item in split.validation if item.path is not None and item.path.resolve() in trained]
+
+
 def held_out(items: Sequence[Item], part: float, seed: int, *, group: str = "", stratify: str = "") -> Split:
     """Hold back a part of the items for validation.
 

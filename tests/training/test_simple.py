@@ -74,6 +74,14 @@ def test_a_folder_and_items_give_the_same(tmp_path: Path) -> None:
     assert [one[:8] for one in from_items.history] == [one[:8] for one in from_again.history]
 
 
+def test_images_validated_on_that_are_trained_on_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = items(tmp_path / "data", 2)
+    flowseg.train(data, tmp_path / "run", val=data[:1], **TINY | {"crops": 4})
+    assert "1 images to validate on, such as 000, are trained on: scores will be too good" in capsys.readouterr().out
+
+
 def test_masks_in_memory_are_what_they_were() -> None:
     labels = solid_cells(40, 12, seed=1)
     stack = np.stack([labels == value for value in range(1, labels.max() + 1)])
