@@ -257,7 +257,7 @@ class Loop:
 
     def _keep(self, report: Report, shown: list[validation.Seen]) -> None:
         weights = self.stepper.kept.state_dict()
-        if self._value(report) > self.best:
+        if self._value(report) >= self.best:  # of equals, as of reports that all found nothing, what learned longest
             checkpoint.write_flowseg(self.folder.model, self.task.config, weights)
         checkpoint.write_flowseg(self.folder.last, self.task.config, weights)
         if self._events is not None:

@@ -230,6 +230,14 @@ def test_a_pretrained_network_goes_on_at_its_own_diameter(tmp_path: Path) -> Non
     assert different == {"output"}
 
 
+def test_of_equal_scores_the_last_is_kept(tmp_path: Path) -> None:
+    """Where nothing is found yet, the first report is no better than the last, which has learned more."""
+    split = Split(items(tmp_path / "data", 2), items(tmp_path / "val", 1))
+    done = run(split, tmp_path / "run", replace(OPTIONS, crops=12, lr=1e-4), TINY)
+    assert [report.map for report in done.history] == [0, 0, 0]
+    assert_same(done.model, done.folder / "last.safetensors")
+
+
 def test_what_was_chosen_on_other_data_does_not_outlive_them(tmp_path: Path) -> None:
     data = items(tmp_path / "data", 2)
     options = replace(OPTIONS, crops=4, reports=1)
