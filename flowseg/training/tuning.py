@@ -18,7 +18,7 @@ from flowseg.training.waiting import Bar, counted, silent
 from flowseg.tune import Choice, Predicted, Tuned, tune
 
 _FACTORS = (0.8, 1.0, 1.25)  # of the median diameter in the images trained on
-_LEAST_IMAGES = 3  # of a group; fewer say nothing about a diameter
+_LEAST_IMAGES = 3  # fewer say nothing about a diameter: of two, one in three times a worse one looks better
 _LEAST_GAIN = 0.002  # of mean AP
 
 
@@ -58,7 +58,7 @@ def group_column(task: Task) -> str:
 def choose_diameters(task: Task, kept: Checkpoint, bar: Bar = silent) -> dict[str, DiameterChoice]:
     """Try diameters on validation images, against the estimate: for all images ("") and for each group.
 
-    A diameter is chosen where it gains more than one standard error of the paired difference.
+    A diameter is chosen where it gains more than one standard error of the paired difference, of three images or more.
     """
     column = group_column(task)
     items = task.split.validation[: task.options.validation_images]
@@ -100,7 +100,7 @@ def _best(
 ) -> DiameterChoice:
     diameter, scores = max(options, key=lambda option: float(option[1].mean()))
     gain = scores - estimated
-    error = float(gain.std(ddof=1)) / len(gain) ** 0.5 if len(gain) > 1 else np.inf
+    error = float(gain.std(ddof=1)) / len(gain) ** 0.5 if len(gain) >= _LEAST_IMAGES else np.inf
     if gain.mean() <= max(_LEAST_GAIN, error):
         return DiameterChoice(None, float(estimated.mean()), float(estimated.mean()), len(estimated))
     return DiameterChoice(round(diameter, 1), float(scores.mean()), float(estimated.mean()), len(estimated))

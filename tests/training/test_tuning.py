@@ -73,6 +73,12 @@ def test_what_is_no_better_than_the_estimate_is_not_chosen(monkeypatch: pytest.M
     assert found[""].score == found[""].estimated_score
 
 
+@pytest.mark.parametrize(("images", "diameter"), [(2, None), (3, 20.0)])
+def test_fewer_than_three_images_say_nothing_about_a_diameter(images: int, diameter: float | None) -> None:
+    estimated = np.linspace(0.5, 0.52, images)
+    assert tuning._best([(20.0, estimated + 0.1)], estimated).diameter == diameter
+
+
 def test_a_group_keeps_its_thresholds_beside_its_diameter() -> None:
     config = ModelConfig(min_size=20, group_thresholds={"a": Thresholds(-1.0, 0.4, 30)})
     choices = {name: DiameterChoice(to, 0.5, 0.5, 3) for name, to in (("", None), ("a", 8.0), ("b", 9.0), ("c", None))}
