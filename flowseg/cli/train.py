@@ -17,6 +17,7 @@ from flowseg.cli._paths import FOLDER
 from flowseg.cli._sections import Sectioned
 
 _SECONDS_BETWEEN_LINES = 30  # where there is no terminal
+_PLACES = ("data", "images", "masks", "val", "columns")  # which may have moved when a training goes on
 _AUGMENT = "rotate, flip, scale, elastic, contrast, brightness, colour, gamma, noise, blur, drop, invert"
 
 
@@ -44,7 +45,7 @@ _SECTIONS = {
 @click.command("train", cls=Sectioned, sections=_SECTIONS)
 @click.argument("data", type=click.Path(path_type=Path), required=False)
 @click.option("-o", "--out", type=FOLDER, help="Folder of the run; a new one.")
-@click.option("--resume", type=FOLDER, help="Go on with the training in a folder.")
+@click.option("--resume", type=FOLDER, help="Go on with the training in a folder; DATA only if they have moved.")
 @click.option("--pretrained", default="cyto2", show_default=True, help="Model to start from: a name, a file, or none.")
 @click.option("--inputs", default="two", show_default=True, help="From nothing: grey, two or rgb channels.")
 @click.option("--widths", default="32,64,128,256", show_default=True, help="From nothing: size of the network.")
@@ -124,6 +125,7 @@ def command(context: click.Context, /, **settings: Any) -> None:
       flowseg train train.csv -o run --folds 5 --fold all --stratify cell_type
       flowseg train cells/ -o run --pretrained none --inputs grey --crops 16000 --ema 0.999 --augment scale=0.5
       flowseg train --resume run                            goes on where it was stopped
+      flowseg train moved/cells/ --resume run               the same, with data that have moved
       torchrun --nproc-per-node 4 -m flowseg train cells/ -o run
     """
     as_json, quiet = settings.pop("as_json"), settings.pop("quiet") or os.environ.get("RANK", "0") != "0"
@@ -153,27 +155,29 @@ def _has_begun(out: Path) -> bool:
 
 
 def _kept_settings(context: click.Context, run: Path) -> dict[str, Any]:
-    """Return the settings that a training began with; others cannot be given beside them."""
+    """Return the settings that a training began with; beside them can only be given where its data are now."""
     from flowseg.errors import InputError
     from flowseg.training.folds import Folds
     from flowseg.training.run_folder import RunFolder
 
-    given = [
-        each.human_readable_name if isinstance(each, click.Argument) else max(each.opts, key=len)
+    given = {
+        each.name: max(each.opts, key=len)
         for each in context.command.params
         if each.name is not None
         and context.get_parameter_source(each.name) == click.core.ParameterSource.COMMANDLINE
         and each.name not in ("resume", "as_json", "quiet")
-    ]
-    if given:
-        raise click.UsageError(f"--resume goes on with what the training began with; leave out {', '.join(given)}")
+    }
+    others = [option for name, option in given.items() if name not in _PLACES]
+    if others:
+        raise click.UsageError(f"--resume goes on with what the training began with; leave out {', '.join(others)}")
     folder = Folds(run) if Folds(run).config.exists() else RunFolder(run)
     began = folder.read_config()
     settings = began.get("command")
     if not isinstance(settings, dict) or not isinstance(settings.get("data"), str):
         raise InputError(f"the training in {run} was not started by this command: continue it from Python")
     defaults = {name: value for name, value in context.params.items() if name not in ("resume", "as_json", "quiet")}
-    return _found_again({**defaults, **settings}, Path(str(began.get("started_in", ""))))
+    found = _found_again({**defaults, **settings}, Path(str(began.get("started_in", ""))))
+    return {**found, **{name: context.params[name] for name in given}}
 
 
 def _found_again(settings: dict[str, Any], started_in: Path) -> dict[str, Any]:
@@ -181,6 +185,19 @@ def _found_again(settings: dict[str, Any], started_in: Path) -> dict[str, Any]:
     named = {name: settings[name] for name in ("data", "images", "masks", "val", "columns") if settings[name]}
     moved = {name: str(started_in / text) for name, text in named.items() if not Path(text).exists()}
     return {**settings, **{name: text for name, text in moved.items() if Path(text).exists()}}
+
+
+def _require_there(settings: dict[str, Any], out: Path) -> None:
+    """Say how a training goes on whose data are somewhere else now."""
+    from flowseg.errors import InputError
+
+    gone = next((name for name in _PLACES if settings[name] and not Path(settings[name]).exists()), None)
+    if gone is not None:
+        word = "DATA" if gone == "data" else f"--{gone} PATH"
+        raise InputError(
+            f"{settings[gone]}, which the training in {out} began with, does not exist; if it has moved, say where it "
+            f"is: flowseg train {word} --resume {out}"
+        )
 
 
 def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller") -> None:
@@ -212,6 +229,8 @@ def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller")
     if RunFolder(out).finished and resume:
         teller.finish([RunFolder(out).model])
         return
+    if resume:
+        _require_there(settings, out)
     if os.path.realpath(out) == os.path.realpath(settings["data"]):
         raise click.UsageError(f"--out {out} is the folder of the data; wanted one for the run alone")
     with late_note(f"opening {settings['data']}", teller.silent):

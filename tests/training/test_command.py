@@ -244,7 +244,7 @@ def test_resume_needs_nothing_else(tmp_path: Path) -> None:
     assert checkpoint.read(tmp_path / "run/model.safetensors").digest == before
     result = run(data, "--resume", tmp_path / "run", "--lr", 0.1, "--batch-size", 2)
     assert result.exit_code == 2
-    assert "leave out DATA, --batch-size, --lr" in " ".join(result.output.split())
+    assert "leave out --batch-size, --lr" in " ".join(result.output.split())
     assert run("-o", tmp_path / "other").exit_code == 2
 
 
@@ -264,6 +264,26 @@ def test_a_training_goes_on_from_another_folder_and_an_older_version(
     result = run("--resume", tmp_path / "run")
     assert result.exit_code == 0, result.output
     assert folder.finished
+
+
+def test_a_training_goes_on_with_data_that_have_moved(tmp_path: Path) -> None:
+    data, val = pairs(tmp_path / "cells", 3), pairs(tmp_path / "val", 2)
+    out = tmp_path / "run"
+    assert run(data, "-o", out, *SMALL, "--crops", 8, "--val", val).exit_code == 0
+    (out / "MODEL_CARD.md").unlink()
+    data.rename(tmp_path / "moved")
+    val.rename(tmp_path / "moved_val")
+    result = run("--resume", out)
+    assert result.exit_code == 1
+    assert f"say where it is: flowseg train DATA --resume {out}" in result.output
+    result = run(tmp_path / "moved", "--resume", out)
+    assert f"say where it is: flowseg train --val PATH --resume {out}" in result.output
+    result = run(tmp_path / "moved", "--val", tmp_path / "moved_val", "--resume", out)
+    assert result.exit_code == 0, result.output
+    assert RunFolder(out).finished
+    (out / "MODEL_CARD.md").unlink()
+    other = run(tmp_path / "moved_val", "--val", tmp_path / "moved_val", "--resume", out)
+    assert "began with other images: c2 can no longer be used" in other.output
 
 
 def test_a_run_has_a_folder_of_its_own(tmp_path: Path) -> None:

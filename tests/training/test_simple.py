@@ -74,9 +74,7 @@ def test_a_folder_and_items_give_the_same(tmp_path: Path) -> None:
     assert [one[:8] for one in from_items.history] == [one[:8] for one in from_again.history]
 
 
-def test_images_validated_on_that_are_trained_on_are_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_images_validated_on_that_are_trained_on_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = items(tmp_path / "data", 2)
     flowseg.train(data, tmp_path / "run", val=data[:1], **TINY | {"crops": 4})
     assert "1 images to validate on, such as 000, are trained on: scores will be too good" in capsys.readouterr().out
