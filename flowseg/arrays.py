@@ -43,7 +43,8 @@ def as_array(values: Any, name: str = "the array") -> npt.NDArray[Any]:
     """
     if isinstance(values, str | bytes | os.PathLike):
         raise InputError(
-            f"{name} is {values!r}, a text; wanted an array: flowseg.sources.image_files.read(path) opens an image"
+            f"{name} is {os.fspath(values)!r}, a name; wanted an array: flowseg.read_image(path) opens an image, "
+            "flowseg.read_labels(path) a label image"
         )
     if hasattr(values, "detach"):  # a tensor
         values = values.detach().cpu()

@@ -23,6 +23,9 @@ from flowseg.kernels import resize as resize_kernel
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
+# Modes of pictures of Pillow whose numbers are neither brightness nor red, green and blue, though they look so.
+_OTHER_MODES = ("P", "PA", "LA", "La", "CMYK", "YCbCr", "LAB", "HSV")
+
 AXES = {"T": "times", "Z": "slices", "C": "channels", "Y": "rows", "X": "columns", "S": "colour samples"}
 
 # Below this many output pixels a thread costs more than it saves.
@@ -117,6 +120,9 @@ def from_array(
     True
     """
     name = str(path) if path else "the image"
+    mode = getattr(array, "mode", None)
+    if mode in _OTHER_MODES:
+        raise InputError(f'{name} is a picture of mode {mode}; wanted grey or RGB: picture.convert("RGB")')
     pixels = _real_numbers(as_array(array, name), name)
     letters = fitted_axes(axes, pixels.shape, name) if axes is not None else clear_axes(pixels.shape, name)
     index = plane_index(letters, pixels.shape, plane, name)

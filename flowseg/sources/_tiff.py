@@ -47,7 +47,7 @@ _DAMAGE = (
 # Photometric interpretations that are a colour of three samples: RGB, YCbCr (which codecs such as JPEG turn into RGB).
 _COLOR_SPACES = {2, 6}
 # Those that would be taken for red, green and blue; the first one where no codec turns it into them.
-_OTHER_COLORS = {6: "YCbCr", 8: "L*a*b*", 9: "L*a*b*", 10: "L*a*b*"}
+_OTHER_COLORS = {5: "CMYK", 6: "YCbCr", 8: "L*a*b*", 9: "L*a*b*", 10: "L*a*b*"}
 _PLAIN_COMPRESSIONS = {1, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, deflate, PackBits, LZMA, Zstandard
 
 # File kinds whose further series are thumbnails, labels and the like: the first is the image.

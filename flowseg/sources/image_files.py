@@ -118,7 +118,10 @@ def _is_tiff(file: Path) -> bool:
         return True
     if _pictures.is_picture(start):
         return False
-    raise InputError(f"{file} is not a TIFF, PNG, JPEG or BMP image: it begins with {start!r}")
+    raise InputError(
+        f"{file} is not a TIFF, PNG, JPEG or BMP image: it begins with {start!r}. Fiji saves what it opens, most "
+        "microscopes' files among it, as TIFF (File > Save As > Tiff)"
+    )
 
 
 def _check_size(header: Header, size: int, max_bytes: int | None) -> None:
