@@ -29,7 +29,8 @@ def one_for_two(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make of every disk one of macOS: capitals, and how accents are written, do not tell files apart."""
 
     def exists(path: Path) -> bool:
-        return names.folded(path.name) in map(names.folded, os.listdir(path.parent))
+        there = os.listdir(path.parent) if os.path.isdir(path.parent) else []
+        return names.folded(path.name) in map(names.folded, there)
 
     monkeypatch.setattr(Path, "exists", exists)
 

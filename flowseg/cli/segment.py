@@ -29,7 +29,7 @@ _MODELS = "what the model says"  # or the group of it
 @click.option("--plane", help="Which slice or time of deeper files: Z=3 or Z=3,T=0, counted from 0.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--precision", default="auto", show_default=True, help="auto, fp32, bf16, or fp16 (GPUs).")
-@click.option("--tile", type=int, help="Cut tiles of this side as Cellpose does; without it, as few as can be.")
+@click.option("--tile", type=int, help="Cut tiles of this side as Cellpose does (224); without it, as few as can be.")
 @click.option("--overlap", type=float, default=0.1, show_default=True, help="Part of a tile that neighbours share.")
 @click.option("--tta", is_flag=True, help="Predict every image in eight positions and take the mean.")
 @click.option("--invert", is_flag=True, help="Cells are darker than what is around them.")
@@ -65,7 +65,7 @@ _MODELS = "what the model says"  # or the group of it
 @click.option("--polygons", is_flag=True, help="COCO with polygons instead of run lengths.")
 @click.option("--recursive", is_flag=True, help="Look into the folders of folders too.")
 @click.option("--max-memory", type=float, metavar="GIB", help="Refuse images that would take more.")
-@click.option("--overwrite", is_flag=True, help="Do again what an earlier run has done.")
+@click.option("--overwrite", is_flag=True, help="Do again what is done; replace files that no run made.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line for each image.")
 @click.option("--quiet", is_flag=True, help="Print errors alone.")
 def command(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, **settings: Any) -> None:

@@ -35,6 +35,7 @@ from flowseg.sources._run import STATE
 
 __all__ = ["SAVES", "STATE", "Job", "Line", "Summary", "available_bytes", "named", "run"]
 
+_RECORD = "run.json"
 _AHEAD = 2  # images read before they are needed, and images whose results are still being written
 # What one image may fail of while the rest goes on: torch says with a RuntimeError that memory ran out.
 _OF_ONE_IMAGE = (FlowsegError, OSError, MemoryError, RuntimeError)
@@ -67,6 +68,7 @@ def run(
     started = time.perf_counter()
     items = [_Item(place, name, path) for place, (name, path) in enumerate(named(paths).items())]
     _check_inputs_are_safe(items, job)
+    _check_tables_are_ours(job)
     model.check(options)
     files.make_folder(job.out)
     summary = Summary()
@@ -81,7 +83,7 @@ def run(
         try:
             record = _record(model, job, options, summary)
             _write_tables(job, summary, record)
-            files.write_whole(job.out / "run.json", json.dumps(record, indent=1).encode())
+            files.write_whole(job.out / _RECORD, json.dumps(record, indent=1).encode())
         except OSError as error:
             summary.problem = f"the tables and run.json are not complete: {files.in_words(error)}"
     return summary
@@ -95,6 +97,23 @@ def _check_inputs_are_safe(items: Sequence[_Item], job: Job) -> None:
             target = os.path.realpath(job.out / relative)
             if target in sources:
                 raise InputError(f"the result of {item.path} would replace the image {target}: choose another folder")
+
+
+def _check_tables_are_ours(job: Job) -> None:
+    """Refuse to write tables over others, such as annotations made by hand, in a folder that no run wrote to."""
+    if job.overwrite or (job.out / STATE).exists() or (job.out / _RECORD).exists():
+        return
+    for kind in job.save:
+        path = job.out / _results.OUTPUTS[kind].table
+        if path.is_file():
+            raise _not_ours(path)
+
+
+def _not_ours(path: Path) -> InputError:
+    return InputError(
+        f"{path} is there already, and no run in its folder made it: choose another folder, or replace it with "
+        "--overwrite"
+    )
 
 
 class _Run:
@@ -151,7 +170,7 @@ class _Run:
             return
         with contextlib.suppress(OSError, InputError):
             if files.digest(item.path) != line["input"]:
-                self.ledger.begin(item.name)
+                self.ledger.begin(item.name, ())
                 self._discard(item, _files_of(line))
 
     def _discard(self, item: _Item, wrong: set[str]) -> None:
@@ -193,6 +212,7 @@ class _Run:
         line = self.ledger.get(item.name)
         if line is not None and self._is_still_right(item, line, digest):
             return {**line, "path": str(item.path), "status": "kept"}
+        self._refuse_to_replace(item)
         available = self.job.max_bytes if self.job.max_bytes is not None else available_bytes()
         if available is not None:
             self._check_memory(item.path, available)
@@ -208,6 +228,14 @@ class _Run:
             return False
         return line["settings"] == self.settings and all((self.job.out / str(each)).is_file() for each in line["files"])
 
+    def _refuse_to_replace(self, item: _Item) -> None:
+        """Keep files that no run wrote, such as masks drawn by hand, from being replaced unasked."""
+        ours = self.ledger.written(item.name)
+        for relative in _results.names_of_files(item.name, self.job.save).values():
+            path = self.job.out / relative
+            if relative not in ours and not self.job.overwrite and path.exists():
+                raise _not_ours(path)
+
     def _check_memory(self, path: Path, available: int) -> None:
         """Refuse an image that would take more memory than there is, with the figure and the way out."""
         header = image_files.probe(path, axes=self.job.axes)
@@ -215,9 +243,12 @@ class _Run:
         needed = self.model.estimate_bytes((sides[0], sides[1]), self.options) + header.plane_nbytes
         if needed > available:
             there = "can be had" if self.job.max_bytes is None else "are allowed"
+            given = self.options.diameter
+            at = f" at a diameter of {given:g}" if given else ""
             raise _NoRoomError(
-                f"{path}: {sides[0]} x {sides[1]} pixels would take about {needed / 2**30:.2f} GiB of memory, "
-                f"{available / 2**30:.2f} {there}: cut the image, give a smaller --tile, or set --max-memory"
+                f"{path}: {sides[0]} x {sides[1]} pixels{at} would take about {needed / 2**30:.2f} GiB of memory, "
+                f"{available / 2**30:.2f} {there}: {'is the diameter right? if it is, ' if given else ''}"
+                f"cut the image, give a smaller --tile, or set --max-memory"
             )
 
     def _keep(self, item: _Item, outcome: "_Found") -> None:
@@ -236,7 +267,7 @@ class _Run:
             "earlier": sorted(others) if right else [],
         }
         try:
-            self.ledger.begin(item.name)
+            self.ledger.begin(item.name, written)
             if not right:
                 self._discard(item, others)
             source = os.path.abspath(item.path)

@@ -28,7 +28,7 @@ class Job:
     axes, plane
         Axes of TIFF files that do not say them themselves, and which slice or time of deeper ones ("Z=3").
     overwrite
-        Do everything again.
+        Do everything again, and replace files in the folder that no run made.
     max_bytes
         Refuse images that would take more memory than this; None: than is free.
     coco_form

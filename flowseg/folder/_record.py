@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,40 +20,51 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lines = _read(path)
+        self._lines: dict[str, Line] = {}
+        self._files: dict[str, set[str]] = {}
+        for line in _read(path):
+            self._note(line)
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Line | None:
         """Return the last line of an image; None if it has none, or its results were being replaced."""
         return self._lines.get(name)
 
-    def begin(self, name: str) -> None:
-        """Strike the line of an image whose results are about to be replaced: until that is done they are mixed."""
+    def written(self, name: str) -> set[str]:
+        """Return the files that runs wrote of an image, or began to, whenever that was."""
+        return self._files.get(name, set())
+
+    def begin(self, name: str, writing: Sequence[str]) -> None:
+        """Strike the line of an image whose results are about to be replaced: until that is done they are mixed.
+
+        ``writing`` is which files will be there: from now on they are no one else's.
+        """
         with self._lock:
-            if self._lines.pop(name, None) is not None:
-                files.append_line(self._path, json.dumps({"name": name, "status": "begun"}))
+            line = {"name": name, "status": "begun", "files": list(writing)}
+            files.append_line(self._path, json.dumps(line))
+            self._note(line)
 
     def add(self, line: Line) -> None:
         """Add the line of an image whose results are there, whole."""
         with self._lock:
             files.append_line(self._path, json.dumps(line))
 
+    def _note(self, line: Line) -> None:
+        name = line["name"]
+        if isinstance(line.get("files"), list):
+            self._files.setdefault(name, set()).update(map(str, line["files"]))
+        if all(isinstance(line.get(key), kind) for key, kind in _WANTED.items()):
+            self._lines[name] = line
+        else:
+            self._lines.pop(name, None)
 
-def _read(path: Path) -> dict[str, Line]:
-    """Return the last line of each image; what is not a line of ours, or was cut short by a crash, is left out."""
-    lines: dict[str, Line] = {}
+
+def _read(path: Path) -> Iterator[Line]:
+    """Yield the lines of a file; what is not a line of ours, or was cut short by a crash, is left out."""
     if not path.is_file():
-        return lines
+        return
     with path.open(encoding="utf-8", errors="replace") as file:
-        for text in file:
-            line = _parse(text)
-            if line is None:
-                continue
-            if all(isinstance(line.get(key), kind) for key, kind in _WANTED.items()):
-                lines[line["name"]] = line
-            else:
-                lines.pop(line["name"], None)
-    return lines
+        yield from filter(None, map(_parse, file))
 
 
 def _parse(text: str) -> Line | None:

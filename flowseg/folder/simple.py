@@ -45,7 +45,7 @@ def segment_folder(
     axes, plane
         Axes of TIFF files that do not say them, and which slice or time of deeper ones ("Z=3").
     overwrite
-        Do everything again.
+        Do everything again, and replace files in the folder that no run made.
     **settings
         Fields of `flowseg.options.SegmentOptions` by name: ``diameter=17, channels=(1, 0)``.
 

@@ -254,7 +254,7 @@ def test_an_image_that_finds_no_room_beside_others_gets_its_turn(
     model.needs = 3 * 10**9
     lines = go(model, paths, Job(tmp_path / "out", overwrite=True))
     assert statuses(lines) == ["failed"] * 3
-    assert "24 x 40 pixels would take about 2.79 GiB of memory, 1.86 can be had" in lines[0]["error"]
+    assert "24 x 40 pixels at a diameter of 8 would take about 2.79 GiB of memory, 1.86 can be had" in lines[0]["error"]
 
 
 def test_another_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
@@ -286,6 +286,48 @@ def test_results_of_another_image_of_that_name_are_not_replaced_unasked(tmp_path
     assert tifffile.imread(job.out / "a_labels.tif").max() == 1
     one.unlink()
     assert statuses(go(FakeModel(), [two], job)) == ["done"]
+
+
+@pytest.mark.parametrize(("kind", "file"), [("seg", "a_seg.npy"), ("labels", "a_labels.tif")])
+def test_files_that_no_run_made_are_not_replaced_unasked(tmp_path: Path, kind: str, file: str) -> None:
+    """Masks drawn by hand lie beside their images, and are called as results are."""
+    paths = [save(tmp_path / name, 2) for name in ("a.tif", "b.tif")]
+    (tmp_path / file).write_text("by hand")
+    lines = go(FakeModel(), paths, Job(tmp_path, (kind,)))
+    assert statuses(lines) == ["failed", "done"]
+    assert f"{tmp_path / file} is there already, and no run in its folder made it" in lines[0]["error"]
+    assert (tmp_path / file).read_text() == "by hand"
+    other = SegmentOptions(diameter=9.0)
+    assert statuses(go(FakeModel(), paths, Job(tmp_path, (kind,)), other)) == ["failed", "done"]
+    assert statuses(go(FakeModel(), paths, Job(tmp_path, (kind,), overwrite=True))) == ["done", "done"]
+    assert statuses(go(FakeModel(), paths, Job(tmp_path, (kind,)), other)) == ["done", "done"]
+
+
+def test_tables_that_no_run_made_are_not_replaced_unasked(tmp_path: Path) -> None:
+    paths, table = [save(tmp_path / "a.tif", 2)], tmp_path / "annotations.json"
+    table.write_text("by hand")
+    with pytest.raises(InputError, match=r"annotations.json is there already, and no run in its folder made it"):
+        run(FakeModel(), paths, Job(tmp_path, ("coco",)), OPTIONS)  # type: ignore[arg-type]
+    assert table.read_text() == "by hand"
+    assert statuses(go(FakeModel(), paths, Job(tmp_path, ("coco",), overwrite=True))) == ["done"]
+    assert statuses(go(FakeModel(), paths, Job(tmp_path, ("coco",)), SegmentOptions(diameter=9.0))) == ["done"]
+
+
+def test_what_a_run_wrote_before_it_was_killed_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths, job = [save(tmp_path / "in" / "a.tif", 2)], Job(tmp_path / "out", ("labels", "flows"))
+    whole = files.write_whole
+
+    def killed(path: Path, data: Any) -> str:
+        if path.name.endswith(".npz"):
+            raise SystemExit
+        return whole(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_whole", killed)
+        with pytest.raises(SystemExit):
+            go(FakeModel(), paths, job)
+    assert (job.out / "a_labels.tif").exists()
+    assert statuses(go(FakeModel(), paths, job)) == ["done"]
 
 
 def test_a_result_never_replaces_an_image(tmp_path: Path) -> None:
