@@ -320,7 +320,7 @@ class SegmentOptions:
         Channels for the network, by number from 0 or by name, as a list or as text: ``(1, 0)``, ``"GFP,DAPI"``,
         ``"grey"``; None: see `flowseg.channels.parse`.
     tile, overlap
-        Side of tiles cut as Cellpose does, and the part that they share; None: as few tiles as can be.
+        Side of tiles cut as Cellpose does, a multiple of 8, and the part that they share; None: as few tiles as can be.
     tta
         Predict the image in eight positions and take the mean: eight times the work, a little better.
     cellprob_threshold, flow_threshold, min_size

@@ -10,11 +10,11 @@ import numpy as np
 from flowseg import images, tiles
 from flowseg.arrays import Floats
 from flowseg.engines import Engine
-from flowseg.errors import InputError
+from flowseg.errors import InputError, OptionError
 from flowseg.options import FLOW_SCALE
 
 _OUTPUTS = 3  # maps: dy, dx, probability
-_MULTIPLE = 16  # sides that the network is given are multiples of this
+_MULTIPLE = 16  # sides that the network is given are multiples of this, as in Cellpose, or of its stride
 _MARGIN = 8  # pixels of nothing around the image, at least
 _SMALL_TILE = 528  # side of the largest tile of a large image: larger ones take memory and hardly less time
 _ROOM = 500_000_000  # bytes that larger tiles of a smaller image may fill, with its maps: what that large image takes
@@ -41,12 +41,28 @@ class How:
         Part of such a tile that it shares with its neighbours.
     tta
         Predict the image in all eight positions (turned and mirrored) and take the mean.
+    stride
+        What sides have to be multiples of, for networks halve them: `flowseg.options.Architecture.stride`.
     """
 
     scale: float = 1.0
     tile: int | None = None
     overlap: float = 0.1
     tta: bool = False
+    stride: int = 8
+
+    def __post_init__(self) -> None:
+        if self.tile is not None and self.tile % self.stride:
+            larger = math.ceil(self.tile / self.stride) * self.stride
+            raise OptionError(
+                f"tile is {self.tile}; wanted a multiple of {self.stride}, such as {larger}, for the network halves it "
+                f"{self.stride.bit_length() - 1} times"
+            )
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of an image are made multiples of."""
+        return max(_MULTIPLE, self.stride)
 
 
 class Prediction(NamedTuple):
@@ -90,12 +106,12 @@ def predict(engines: Sequence[Engine], planes: Floats, how: How) -> Prediction:
 
 def measure_style(engine: Engine, planes: Floats, how: How) -> Floats:
     """Return the style of an image (S,), as `predict` gives it, without the work for flows."""
-    frame = _Frame(_resized(planes, how.scale))
+    frame = _Frame(_resized(planes, how.scale), how.multiple)
     height, width = frame.height, frame.width
     grid = _grid(how, height, width)
     if how.tile is None:
         return (
-            _whole_style(engine, frame)
+            _whole_style(engine, frame, how.multiple)
             if len(grid) > 1
             else _unit(engine.styles(frame.crop(0, 0, height, width)[None])[0])
         )
@@ -149,10 +165,10 @@ def _placed_back(maps: Floats, turns: int, mirrored: bool) -> Floats:
 
 def _in_tiles(engine: Engine, planes: Floats, how: How) -> tuple[Floats, Floats]:
     """Predict an image of the network's own size; return maps (outputs, H, W) and the style."""
-    frame = _Frame(planes)
+    frame = _Frame(planes, how.multiple)
     height, width = frame.height, frame.width
     grid = _grid(how, height, width)
-    style = _whole_style(engine, frame) if how.tile is None and len(grid) > 1 else None
+    style = _whole_style(engine, frame, how.multiple) if how.tile is None and len(grid) > 1 else None
     weights = tiles.soft_weights(grid) if how.tile is not None else tiles.inner_weights(grid, _OVERLAP)
     blend, styles = tiles.Blend(weights, _OUTPUTS, frame.window), []
     for corners in _batches(grid, engine.batch_pixels):
@@ -167,7 +183,7 @@ def _grid(how: How, height: int, width: int) -> tiles.Grid:
     """Lay the tiles that were asked for, or as few as there is room for: most images are one, and so is their style."""
     if how.tile is not None:
         return tiles.fixed_grid(height, width, how.tile, how.overlap)
-    return tiles.fewest_grid(height, width, _largest_tile(height, width), _OVERLAP, _MULTIPLE)
+    return tiles.fewest_grid(height, width, _largest_tile(height, width), _OVERLAP, how.multiple)
 
 
 def _largest_tile(height: int, width: int) -> int:
@@ -175,14 +191,14 @@ def _largest_tile(height: int, width: int) -> int:
     return max(_SMALL_TILE, int(math.sqrt(room / (4 * _ACTIVATIONS))))
 
 
-def _whole_style(engine: Engine, frame: "_Frame") -> Floats:
+def _whole_style(engine: Engine, frame: "_Frame", multiple: int) -> Floats:
     """Measure one style for an image in tiles, on crops spread over it: the same for every tile, so no seams."""
     side = _STYLE_SIDE
     height, width = frame.height, frame.width
     wanted = max(_STYLE_CROPS, math.ceil(height * width / (_STYLE_PART * side * side)))
     down = max(1, round(math.sqrt(wanted * height / width)))
     grid = [
-        np.linspace(0, max(0, length - side), count).astype(int) // _MULTIPLE * _MULTIPLE
+        np.linspace(0, max(0, length - side), count).astype(int) // multiple * multiple
         for length, count in ((height, down), (width, math.ceil(wanted / down)))
     ]
     sides = min(side, height), min(side, width)
@@ -206,11 +222,11 @@ class _Frame:
         Where the image itself is.
     """
 
-    def __init__(self, planes: Floats) -> None:
+    def __init__(self, planes: Floats, multiple: int) -> None:
         self._planes = planes
         sides, window = [], []
         for length in planes.shape[1:]:
-            missing = -length % _MULTIPLE
+            missing = -(length + 2 * _MARGIN) % multiple
             before = _MARGIN + missing // 2
             sides.append(length + 2 * _MARGIN + missing)
             window.append(slice(before, before + length))
@@ -239,7 +255,7 @@ def _cut(frame: _Frame, grid: tiles.Grid, corners: Sequence[tuple[int, int]]) ->
 
 def estimate_bytes(shape: tuple[int, int], how: How, bytes_a_value: int = 4) -> int:
     """Return about how many bytes an image (height, width) will take at its peak, beside the network's weights."""
-    height, width = (math.ceil(side * how.scale) + 2 * _MULTIPLE for side in shape)
+    height, width = (math.ceil(side * how.scale) + 2 * how.multiple for side in shape)
     tile = how.tile or _largest_tile(height, width)
     activations = _ACTIVATIONS * bytes_a_value * min(tile, height) * min(tile, width)
     maps = _MAPS * height * width

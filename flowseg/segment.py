@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import channels, checkpoint, dynamics, engines, images, labels, predict, zoo
+from flowseg import channels, checkpoint, dynamics, engines, images, labels, machine, predict, zoo
 from flowseg.arrays import Floats, Labels
 from flowseg.checkpoint import Checkpoint, SizeModel, naming
 from flowseg.engines import Engine
-from flowseg.errors import ModelError, OptionError
+from flowseg.errors import InputError, ModelError, OptionError
 from flowseg.images import Image
 from flowseg.normalize import Normalization, Normalized, normalize
 from flowseg.options import SegmentOptions
@@ -93,7 +93,8 @@ class Model:
         axes
             What each axis is, where the shape does not tell: "CYX", "YXC".
         max_bytes
-            Do not go to an estimated diameter at which about this much memory would not be enough.
+            Refuse what would take more memory than about this much, and do not go to an estimated diameter that would;
+            None: than the machine has.
         **settings
             some settings by name: ``diameter=17, channels=(1, 0), tta=True`` (see `flowseg.options.SegmentOptions`).
 
@@ -107,11 +108,14 @@ class Model:
         percentiles = options.percentiles or self.config.normalisation
         how = Normalization(percentiles, tile=options.normalise_tile, invert=options.invert)
         normalised = _normalised(chosen.planes, how)
-        diameter, search = self._first_diameter(normalised.planes, options, max_bytes)
+        most = max_bytes if max_bytes is not None else machine.memory().installed or None
+        diameter, search = self._first_diameter(normalised.planes, options, most)
+        if most is not None:
+            self._check_memory(given, diameter, options, most)
         prediction, found = self._run(normalised.planes, diameter, options)
         for _ in range(search.runs):
             better = _better_diameter(found.labels, diameter, search)
-            if better is None or not self._fits(chosen.planes.shape[1:], better, options, max_bytes):
+            if better is None or not self._fits(given.shape, better, options, most):
                 break
             diameter = better
             prediction, found = self._run(normalised.planes, diameter, options)
@@ -135,6 +139,7 @@ class Model:
         if len(choice.items) > max(2, inputs):
             raise OptionError(f"{len(choice.items)} channels are chosen; the network takes {inputs}")
         options.masks(self.config, 1.0)
+        self._how(self.config.diameter_mean, options)
 
     def _first_diameter(self, planes: Floats, options: SegmentOptions, max_bytes: int | None) -> tuple[float, _Search]:
         """Return the diameter to run at first, predicted from the style where a network has a size model."""
@@ -152,6 +157,17 @@ class Model:
         height, width = shape
         at = replace(options, diameter=diameter)
         return max_bytes is None or self.estimate_bytes((height, width), at) <= max_bytes
+
+    def _check_memory(self, image: Image, diameter: float, options: SegmentOptions, most: int) -> None:
+        """Refuse what would end the process: a small diameter makes a huge image for the network."""
+        if not self._fits(image.shape, diameter, options, most):
+            needed = self.estimate_bytes(image.shape, replace(options, diameter=diameter))
+            height, width = image.shape
+            raise InputError(
+                f"{image.name}: {height} x {width} pixels at a diameter of {diameter:g} pixels would take about "
+                f"{needed / 2**30:.2f} GiB of memory, {most / 2**30:.2f} can be had: is the diameter right? "
+                "if it is, cut the image"
+            )
 
     def _known_diameter(self, options: SegmentOptions) -> tuple[float, _Search]:
         """Return the diameter that was asked for, or that the model was tuned to, or that it was trained on."""
@@ -183,7 +199,8 @@ class Model:
         return prediction, found
 
     def _how(self, diameter: float, options: SegmentOptions) -> predict.How:
-        return predict.How(self.config.diameter_mean / diameter, options.tile, options.overlap, options.tta)
+        stride = max(each.config.architecture.stride for each in self._checkpoints)
+        return predict.How(self.config.diameter_mean / diameter, options.tile, options.overlap, options.tta, stride)
 
 
 def load_model(
@@ -197,7 +214,7 @@ def load_model(
         Name of a model (see `flowseg.zoo`; one that is not here is fetched), path of a model file of flowseg or of
         Cellpose 1 to 3, or a list of them.
     device
-        "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
+        "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps"; or a device of torch.
     precision
         "auto" (the fastest that keeps the masks), "fp32", "bf16", or "fp16" (GPUs).
 
@@ -239,14 +256,15 @@ def _size_model(located: zoo.Located, of: Checkpoint) -> SizeModel | None:
     return found
 
 
-def _options(options: SegmentOptions | None, settings: dict[str, Any]) -> SegmentOptions:
-    if not settings:
-        return options or SegmentOptions()
+def _options(options: object, settings: dict[str, Any]) -> SegmentOptions:
+    given = SegmentOptions() if options is None else options
+    if not isinstance(given, SegmentOptions):
+        raise OptionError(f"options is {options!r}; wanted SegmentOptions, or settings by name, such as diameter=30")
     known = SegmentOptions.__dataclass_fields__
     wrong = next((name for name in settings if name not in known), None)
     if wrong is not None:
         raise OptionError(f"there is no option {wrong!r}; there are {', '.join(known)}")
-    return replace(options or SegmentOptions(), **settings)
+    return replace(given, **settings)
 
 
 def _normalised(planes: npt.NDArray[Any], how: Normalization) -> Normalized:

@@ -8,9 +8,11 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
-from flowseg import FlowsegError, checkpoint, labels, masks_to_flows, metrics
+from flowseg import FlowsegError, checkpoint, labels, machine, masks_to_flows, metrics
 from flowseg.checkpoint import Checkpoint
 from flowseg.engines import Batch
+from flowseg.engines.torch_engine import TorchEngine
+from flowseg.errors import InputError, OptionError
 from flowseg.options import Architecture, ModelConfig, SegmentOptions
 from flowseg.segment import Model, load_model
 from tests.networks import scrambled
@@ -83,6 +85,18 @@ def test_a_diameter_that_would_take_too_much_memory_is_not_gone_to() -> None:
     model._sizes = [checkpoint.SizeModel(np.zeros(4), np.zeros(4), float(np.log(0.5)), 30.0)]
     assert model.segment(picture(cells), max_bytes=4 * enough, diameter=None).diameter < 25
     assert model.segment(picture(cells), max_bytes=enough).diameter == 30
+
+
+def test_a_diameter_that_takes_more_memory_than_there_is_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one pixel, as a diameter in the wrong unit may be, a small image becomes one that ends the process."""
+    image, model = picture(solid_cells(120, 30, seed=2)), oracle()
+    most = model.estimate_bytes(image.shape, SegmentOptions(diameter=30.0))
+    monkeypatch.setattr(machine, "memory", lambda: machine.Memory(most, 0))
+    assert model.segment(image, diameter=30).diameter == 30
+    with pytest.raises(InputError, match=r"120 x 120 pixels at a diameter of 1 pixels would take .* is the diameter"):
+        model.segment(image, diameter=1)
+    monkeypatch.setattr(machine, "memory", lambda: machine.Memory(0, 0))  # not known
+    assert model.segment(image, diameter=20).diameter == 20
 
 
 @pytest.mark.parametrize("predicted", [45, 60])
@@ -194,6 +208,25 @@ def test_options_that_no_image_could_have_are_told_at_once() -> None:
     for wrong, message in (({"channels": "1,0,2"}, "3 channels are chosen"), ({"group": "x"}, "no thresholds for")):
         with pytest.raises(FlowsegError, match=message):
             model.check(SegmentOptions(**wrong))  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="options is 30; wanted SegmentOptions, or settings by name"):
+        model.segment(np.eye(40), 30)  # type: ignore[arg-type]
+
+
+def test_a_tile_that_the_network_cannot_halve_is_refused() -> None:
+    """One of 100 pixels is halved to 50, 25 and 12: what the network made of it was nonsense, without a word."""
+    model = oracle()
+    assert model.segment(np.eye(40), tile=34).labels.shape == (40, 40)
+    for refused in (lambda: model.segment(np.eye(40), tile=33), lambda: model.check(SegmentOptions(tile=33))):
+        with pytest.raises(OptionError, match="tile is 33; wanted a multiple of 2, such as 34"):
+            refused()
+
+
+def test_images_suit_networks_of_any_depth() -> None:
+    deep = Architecture(widths=(2,) * 6)
+    weights = scrambled(deep).state_dict()
+    made = Checkpoint(ModelConfig(architecture=deep), weights, "0" * 64, "flowseg")
+    model = Model([made], [TorchEngine(deep, weights)], ["deep"])
+    assert model.segment(np.eye(90, 130), diameter=30).flows.shape == (2, 90, 130)
 
 
 def test_flows_that_meet_nowhere_are_said_so() -> None:
