@@ -1,6 +1,7 @@
 """Cellpose's ``_seg.npy``, for its user interface and its training."""
 
 import io
+import pickle
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from flowseg import arrays, labels
 from flowseg.arrays import Floats
 
 _MOST_16 = 65_534
+_MOST_OLD = 2**32 - 1  # bytes of an array that the old form of pickles holds
 _CELLPOSE_SCALE = 5  # of a flow that we keep as a unit vector
 
 
@@ -54,11 +56,21 @@ def encode(
         field = arrays.as_flows(flows)
         arrays.check_same_shape(field.shape[1:], found.shape, "the flows and the label image")
         kept["flows"] = _flows(field, arrays.as_probability(cellprob, found.shape))
-    buffer = io.BytesIO()
+    return _saved(kept)
+
+
+def _saved(kept: dict[str, Any]) -> bytes:
+    """Return what `numpy.save` writes, but in words that every numpy reads: Cellpose is often used with an old one.
+
+    numpy 2 calls its functions by a name that older ones do not know, and knows the old one too.
+    """
     boxed = np.empty((), object)
     boxed[()] = kept
-    np.save(buffer, boxed, allow_pickle=True)
-    return buffer.getvalue()
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, np.lib.format.header_data_from_array_1_0(boxed))
+    largest = max(4 * 3 * kept["masks"].size, kept["ismanual"].size)
+    pickled = pickle.dumps(boxed, protocol=3 if largest <= _MOST_OLD else 4)
+    return buffer.getvalue() + pickled.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
 
 
 def _small(image: npt.ArrayLike) -> npt.NDArray[np.uint16] | npt.NDArray[np.uint32]:

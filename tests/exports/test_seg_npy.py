@@ -1,6 +1,7 @@
 """Cellpose's files: read by numpy as Cellpose does; in Cellpose's own loader where it is installed."""
 
 import io
+import pickletools
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -44,6 +45,15 @@ def test_flows_are_those_that_the_sliders_work_on() -> None:
     assert ((sure[0] > 127) == (labels > 0)).all()
     np.testing.assert_allclose(numbers[:2], 5 * field)
     assert (kept["est_diam"], kept["filename"]) == (17.5, "/x/a.tif")
+
+
+def test_every_numpy_can_open_it() -> None:
+    """numpy 2 pickles arrays under a name that older ones do not know; Cellpose is used with such."""
+    stream = io.BytesIO(seg_npy.encode([[0, 7]]))
+    np.lib.format.read_magic(stream)
+    np.lib.format.read_array_header_1_0(stream)
+    names = {argument for code, argument, _ in pickletools.genops(stream.read()) if code.name == "GLOBAL"}
+    assert names == {"numpy.core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"}
 
 
 def test_flows_of_another_image_are_refused() -> None:
