@@ -86,6 +86,8 @@ class CropOptions:
             raise OptionError(f"size is {self.size!r}; wanted a side of 16 to 4096 pixels")
         if not 0 <= self.evenness <= 1:
             raise OptionError(f"evenness is {self.evenness!r}; wanted a number from 0 to 1")
+        if self.evenness != 1 and not self.balance:
+            raise OptionError(f"evenness is {self.evenness!r}, and nothing is balanced: name a column to balance by")
         for name, known in (
             ("rescale", ("image", "data", "none")),
             ("target", tuple(TARGETS)),

@@ -104,6 +104,27 @@ def test_a_submission_needs_no_images_where_the_truth_says_their_size(data: Path
     assert scores.overall.kaggle_map == json.loads(result.output)["overall"]["kaggle_map"]
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("pred", "truth", "--order", "row"), "pred (read as pairs) has no use for an order of run lengths"),
+        (("pred", "truth", "--truth-order", "row"), "truth (read as pairs) has no use for an order of run lengths"),
+        (("pred", "truth", "--axes", "YX"), "--axes is for --overlays or --report: give that too, or leave it out"),
+        (("pred", "truth", "--plane", "Z=1"), "--plane is for --overlays or --report"),
+    ],
+)
+def test_what_nothing_would_read_is_refused(data: Path, words: tuple[str, ...], message: str) -> None:
+    result = run(*(data / word if (data / word).exists() else word for word in words))
+    assert result.exit_code != 0
+    assert message in " ".join(result.output.split())
+
+
+def test_what_one_side_reads_is_of_use(data: Path) -> None:
+    for words in (("train.csv", "pred", "--order", "row"), ("pred", "train.csv", "--truth-order", "row")):
+        result = run(data / words[0], data / words[1], *words[2:])
+        assert result.exit_code == 0, result.output
+
+
 def test_a_row_for_each_image(data: Path) -> None:
     result = run(data / "pred", data / "truth", "--csv", data / "new/scores.csv")
     assert result.exit_code == 0, result.output

@@ -153,6 +153,20 @@ def test_the_command_prints_json_and_fails_on_problems(tmp_path: Path) -> None:
     assert report["suspicions"]["holes"] == {"count": 0, "worst": []}
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--axes", "YX"), "--axes is for --sheet or --report"),
+        (("--tiles", "24"), "--tiles is for --sheet"),
+        (("--order", "row"), "(read as pairs) has no use for an order of run lengths"),
+    ],
+)
+def test_what_nothing_would_read_is_refused(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    result = CliRunner().invoke(cli.main, ["inspect", str(data_set(tmp_path)), *words])
+    assert result.exit_code != 0
+    assert message in result.output
+
+
 def test_what_a_limit_limits_is_said(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     root, page = data_set(tmp_path / "data"), tmp_path / "data.html"

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from flowseg.cli._options import require_used
 from flowseg.cli._paths import FOLDER
 
 
@@ -56,6 +57,7 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
     from flowseg import evaluate, files
     from flowseg.cli._progress import late_note
 
+    require_used(axes=("overlays", "report"), plane=("overlays", "report"))
     inputs = (pred, truth, settings["images"])
     for option, begins in (("table", f"{_COLUMNS[0]},{_COLUMNS[1]},".encode()), ("report", files.HTML)):
         if settings[option] is not None:
@@ -93,15 +95,9 @@ def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
     """Open both sides; what is wrong with either is an error, unless images may be missing."""
     from flowseg.sources import coco_json, data_sets
 
-    images = settings["images"]
-    truths = data_sets.open_collection(
-        truth,
-        settings["truth_format"],
-        images=images,
-        order=settings["truth_order"],
-        expect_labels=True,
-        recursive=settings["recursive"],
-    )
+    images, recursive = settings["images"], settings["recursive"]
+    of_truth = data_sets.How(images=images, order=settings["truth_order"], recursive=recursive)
+    truths = data_sets.opened(truth, settings["truth_format"], of_truth, expect_labels=True)
     if coco_json.is_results(pred) and truth.is_file():
         images = truth
     elif pred.is_dir():
@@ -109,15 +105,11 @@ def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
     elif images is None:  # a submission does not say how large its images are; without images, the truth does
         folders = {item.path.parent for item in truths if item.path is not None}
         images = folders.pop() if len(folders) == 1 else None
-    predictions = data_sets.open_collection(
-        pred,
-        settings["format_"],
-        images=images,
-        order=settings["order"],
-        expect_labels=True,
-        recursive=settings["recursive"],
-        like=truths,
-    )
+    of_pred = data_sets.How(images=images, order=settings["order"], like=truths, recursive=recursive)
+    predictions = data_sets.opened(pred, settings["format_"], of_pred, expect_labels=True)
+    data_sets.How(order=settings["order"]).require_used(predictions)
+    data_sets.How(order=settings["truth_order"]).require_used(truths)
+    data_sets.How(images=settings["images"], recursive=recursive).require_used(predictions, truths)
     for side in (predictions, truths):
         # What cannot be read is not empty: of the truth, it can only be left out whole.
         if settings["missing"] == "error" or not len(side) or (side is truths and settings["missing"] == "empty"):

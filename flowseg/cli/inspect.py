@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from flowseg.cli._options import require_used
+
 _MOST_TOLD = 10
 _MOST_SHAPES = 6
 
@@ -48,6 +50,7 @@ def command(data: Path, as_json: bool, **settings: Any) -> None:
     from flowseg.inspection import inspect, sampled
     from flowseg.sources.data_sets import open_collection
 
+    require_used(axes=("sheet", "report"), tiles=("sheet",))
     inputs = (data, settings["images"], settings["masks"])
     for option, begins in (("sheet", files.PNG), ("report", files.HTML)):
         if settings[option] is not None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from flowseg.cli._options import spelled
 from flowseg.cli._paths import FOLDER
 from flowseg.cli._sections import Sectioned
 
@@ -161,7 +162,7 @@ def _kept_settings(context: click.Context, run: Path) -> dict[str, Any]:
     from flowseg.training.run_folder import RunFolder
 
     given = {
-        each.name: max(each.opts, key=len)
+        each.name: spelled(context.command, each.name)
         for each in context.command.params
         if each.name is not None
         and context.get_parameter_source(each.name) == click.core.ParameterSource.COMMANDLINE

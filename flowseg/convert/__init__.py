@@ -74,6 +74,7 @@ class Conversion:
         if self.copy_images and self.is_one_file:
             raise OptionError(f"{self.out} is one file: images are copied into a folder of a file an image")
         self._check_ending()
+        self._check_used()
 
     def _check_ending(self) -> None:
         """Refuse a name that says one format where another is wanted."""
@@ -84,6 +85,20 @@ class Conversion:
         raise OptionError(
             f"{self.out} ends in {ending}, as {BY_ENDING[ending]} does; --to {self.to} makes {' or '.join(makes)}"
         )
+
+    def _check_used(self) -> None:
+        """Refuse settings that are of other formats."""
+        usual = Style()
+        said = {
+            "order": (self.order != usual.order, "an order of run lengths"),
+            "form": (self.form != usual.form, "polygons"),
+            "overlap": (self.overlap != OverlapOptions(), "a word on contested pixels (overlap=, --contested-to)"),
+            "axes": (self.axes is not None, "axes of images"),
+            "plane": (self.plane is not None, "a plane of images"),
+        }
+        for name, (given, what) in said.items():
+            if given and name not in self.format.takes:
+                raise OptionError(f"{self.to} has no use for {what}: leave it out")
 
     @property
     def format(self) -> Format:
@@ -144,7 +159,7 @@ def convert(
     """
     if not collection.items:
         raise InputError(f"{collection.root} has no image with instances")
-    with_image = conversion.to in ("overlay", "table", "parquet", "geojson")
+    with_image = "axes" in conversion.format.takes
     entries = [
         Entry(item, conversion.overlap, conversion.pieces, with_image, conversion.axes, conversion.plane)
         for item in collection

@@ -72,11 +72,14 @@ class Format(NamedTuple):
         Makes one file of all images, piece by piece; or
     each
         makes the files of one image: (what follows its name, bytes).
+    takes
+        Which of the settings of `flowseg.convert.Conversion` that are not of all formats it heeds.
     """
 
     ending: str
     whole: Callable[[Entries, Style], Iterator[bytes]] | None = None
     each: Callable[[Entry], Iterator[tuple[str, bytes]]] | None = None
+    takes: tuple[str, ...] = ()
 
 
 def _kaggle(entries: Entries, style: Style) -> Iterator[bytes]:
@@ -151,24 +154,28 @@ def _seg(entry: Entry) -> bytes:
     return seg_npy.encode(entry.labels, filename="" if path is None else str(path.absolute()))
 
 
-def _one(ending: str, encode: Callable[[Entry], bytes]) -> Format:
+def _one(ending: str, encode: Callable[[Entry], bytes], takes: tuple[str, ...] = ()) -> Format:
     """Return a format of one file an image."""
-    return Format(ending, each=lambda entry: iter([(ending, encode(entry))]))
+    return Format(ending, each=lambda entry: iter([(ending, encode(entry))]), takes=takes)
 
+
+_LABELS, _PIXELS = ("overlap",), ("axes", "plane")  # of formats that hold one label image; that look at images
 
 FORMATS: Mapping[str, Format] = {
-    "kaggle": Format(".csv", whole=_kaggle),
-    "coco": Format(".json", whole=_coco),
-    "labels": _one("_labels.tif", lambda entry: label_tiff.encode(entry.labels)),
+    "kaggle": Format(".csv", whole=_kaggle, takes=("order",)),
+    "coco": Format(".json", whole=_coco, takes=("form",)),
+    "labels": _one("_labels.tif", lambda entry: label_tiff.encode(entry.labels), _LABELS),
     "masks": Format("/masks", each=_masks),
     "rois": _one("_rois.zip", lambda entry: roi_zip.encode(entry.instances)),
-    "geojson": _one(".geojson", _geojson),
-    "seg": _one("_seg.npy", _seg),
-    "outlines": _one("_cp_outlines.txt", lambda entry: outline_text.encode(entry.labels).encode()),
-    "overlay": _one("_overlay.png", lambda entry: overlay.encode(entry.planes, entry.labels)),
-    "overlay-jpeg": _one("_overlay.jpg", lambda entry: overlay.encode(entry.planes, entry.labels, "jpeg")),
-    "table": Format(".csv", whole=_table),
-    "parquet": Format(".parquet", whole=_parquet),
+    "geojson": _one(".geojson", _geojson, _PIXELS),
+    "seg": _one("_seg.npy", _seg, _LABELS),
+    "outlines": _one("_cp_outlines.txt", lambda entry: outline_text.encode(entry.labels).encode(), _LABELS),
+    "overlay": _one("_overlay.png", lambda entry: overlay.encode(entry.planes, entry.labels), _LABELS + _PIXELS),
+    "overlay-jpeg": _one(
+        "_overlay.jpg", lambda entry: overlay.encode(entry.planes, entry.labels, "jpeg"), _LABELS + _PIXELS
+    ),
+    "table": Format(".csv", whole=_table, takes=_PIXELS),
+    "parquet": Format(".parquet", whole=_parquet, takes=_PIXELS),
 }
 
 #: What the ending of a name stands for, where nothing else is said.

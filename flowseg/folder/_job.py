@@ -46,10 +46,7 @@ class Job:
 
     def __post_init__(self) -> None:
         save = _results.checked(self.save)
-        if self.rle_order not in ("row", "column"):
-            raise OptionError(f"rle_order is {self.rle_order!r}; wanted row or column")
-        if self.coco_form not in ("rle", "polygons"):
-            raise OptionError(f"coco_form is {self.coco_form!r}; wanted rle or polygons")
+        _results.check_forms(save, self.rle_order, self.coco_form)
         if self.max_bytes is not None and self.max_bytes <= 0:
             raise OptionError(f"max_bytes is {self.max_bytes}; wanted a number of bytes above 0")
         if self.axes is not None:

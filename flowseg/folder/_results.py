@@ -136,6 +136,18 @@ def checked(save: Sequence[str], known: Sequence[str] | None = None) -> tuple[st
     return tuple(kind for kind in known if kind in save)
 
 
+def check_forms(save: Sequence[str], rle_order: str, coco_form: str) -> None:
+    """Refuse forms of results that there are not, and other than the usual ones for results that are not saved."""
+    if rle_order not in ("row", "column"):
+        raise OptionError(f"rle_order is {rle_order!r}; wanted row or column")
+    if coco_form not in ("rle", "polygons"):
+        raise OptionError(f"coco_form is {coco_form!r}; wanted rle or polygons")
+    if rle_order != "row" and "rle" not in save:
+        raise OptionError(f"rle_order is {rle_order!r}, and rle is not saved: save it too, or leave that out")
+    if coco_form != "rle" and "coco" not in save:
+        raise OptionError("polygons are of coco, which is not saved: save it too, or leave them out")
+
+
 def write(out: Path, result: Result, save: Sequence[str]) -> None:
     """Write what is wanted of one image, each file whole."""
     for kind, relative in names_of_files(result.name, save).items():

@@ -57,6 +57,7 @@ def remake(
     if (out / STATE).exists():
         raise InputError(f"{out} holds the results of flowseg segment: choose another folder")
     save = _results.checked(save, SAVES)
+    _results.check_forms(save, rle_order, coco_form)
     given: dict[str, Any] = dict(thresholds or {})
     MaskOptions(**given)  # refuses what would fail with every file
     lines, files_of_images = [], {}

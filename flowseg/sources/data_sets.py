@@ -18,14 +18,33 @@ _TABLES = {".csv": "kaggle", ".json": "coco"}
 _MOST_BELOW = 100
 
 
-class _How(NamedTuple):
-    """What the caller says about a data set."""
+class How(NamedTuple):
+    """What the caller says about a data set; see `open_collection`."""
 
-    masks: Path | None
-    suffix: str | None
-    images: Path | None
-    order: Order | None
-    like: Collection | None
+    masks: Path | None = None
+    mask_suffix: str | None = None
+    images: Path | None = None
+    order: Order | None = None
+    like: Collection | None = None
+    recursive: bool = False
+
+    def require_used(self, *found: Collection) -> None:
+        """Raise where something was said that none of the data sets has a use for."""
+        used = {name for each in found if each.format in KINDS for name in KINDS[each.format].reads}
+        if self.mask_suffix == seg_npy.ENDING:  # which says the kind
+            used.add("mask_suffix")
+        useless = next((name for name in _SAID if getattr(self, name) and name not in used), None)
+        if useless is not None:
+            what = " and ".join(f"{each.root} (read as {each.format})" for each in found) or "what is given"
+            raise OptionError(f"{what} has no use for {_SAID[useless]}: leave it out")
+
+
+_SAID = {
+    "masks": "a folder of label images",
+    "mask_suffix": "an end of the names of label images",
+    "images": "a folder of images",
+    "order": "an order of run lengths",
+}
 
 
 class _Kind(NamedTuple):
@@ -33,40 +52,37 @@ class _Kind(NamedTuple):
 
     about: str
     recognised: Callable[[Path], str]  # what was seen of it, or ""
-    read: Callable[[Path, _How], Collection]
+    read: Callable[..., Collection]
+    reads: tuple[str, ...]  # what it takes of `How`
 
 
 KINDS: dict[str, _Kind] = {
     "kaggle": _Kind(
         "a CSV of run-length encodings (id, annotation; ImageId, EncodedPixels; id, predicted), with its images",
         kaggle_table.recognised,
-        lambda path, how: kaggle_table.read(path, images=how.images, order=how.order, like=how.like),
+        kaggle_table.read,
+        ("images", "order", "like"),
     ),
     "folders": _Kind(
         "a folder an image: <id>/images/<id>.png and <id>/masks/*.png, one mask a file",
         mask_folders.recognised,
-        lambda path, how: mask_folders.read(path),
+        mask_folders.read,
+        (),
     ),
     "pairs": _Kind(
         "images and label images: x.tif and x_masks.tif, or folders images/ and masks/",
         label_pairs.recognised,
-        lambda path, how: label_pairs.read(path, masks=how.masks, suffix=how.suffix, images=how.images),
+        label_pairs.read,
+        ("masks", "mask_suffix", "images"),
     ),
     "labels": _Kind(
         "a folder of label images alone, x.tif",
         lambda path: "",  # they look like any images: to be said, or expected
-        lambda path, how: label_pairs.read_alone(path, images=how.images),
+        label_pairs.read_alone,
+        ("images",),
     ),
-    "coco": _Kind(
-        "a COCO JSON, with its images",
-        coco_json.recognised,
-        lambda path, how: coco_json.read(path, images=how.images),
-    ),
-    "cellpose": _Kind(
-        "Cellpose's x_seg.npy beside x.tif",
-        seg_npy.recognised,
-        lambda path, how: seg_npy.read(path, images=how.images),
-    ),
+    "coco": _Kind("a COCO JSON, with its images", coco_json.recognised, coco_json.read, ("images",)),
+    "cellpose": _Kind("Cellpose's x_seg.npy beside x.tif", seg_npy.recognised, seg_npy.read, ("images",)),
 }
 
 
@@ -114,35 +130,44 @@ def open_collection(
     ------
     InputError
         It does not exist, or is of no kind, or of several. What is wrong with single images is in ``problems``.
+    OptionError
+        Something was said of it that it has no use for, such as an order of run lengths where there are none.
 
     Examples
     --------
     >>> open_collection("cells")                                       # doctest: +SKIP
     Collection(root=PosixPath('cells'), format='pairs', ...)
     """
-    place = Path(path)
-    how = _How(_path(masks), mask_suffix, _path(images), order, like)
-    if not place.exists():
-        raise InputError(f"{place} does not exist")
-    files.check_has_end(place)
+    how = How(_path(masks), mask_suffix, _path(images), order, like, recursive)
+    found = opened(Path(path), format, how, expect_labels)
+    how.require_used(found)
+    return found
+
+
+def opened(path: Path, format: str | None, how: How, expect_labels: bool = False) -> Collection:  # noqa: A002
+    """List what a data set holds, as `open_collection` does; of what is said, it may have no use for some."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist")
+    files.check_has_end(path)
     if format is not None and format not in KINDS:
         raise OptionError(f"format is {format!r}; wanted one of {', '.join(KINDS)}")
     try:
-        if recursive and place.is_dir() and format in (None, "pairs", "labels"):
-            return label_pairs.read_below(place, images=how.images)
-        return KINDS[format or _recognised(place, how, expect_labels)].read(place, how)
+        if how.recursive and path.is_dir() and format in (None, "pairs", "labels"):
+            return label_pairs.read_below(path, images=how.images)
+        kind = KINDS[format or _recognised(path, how, expect_labels)]
+        return kind.read(path, **{name: getattr(how, name) for name in kind.reads})
     except OSError as error:
-        raise InputError(f"{error.filename or place} cannot be read: {error.strerror or error}") from error
+        raise InputError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
 
 
 def _path(given: str | Path | None) -> Path | None:
     return None if given is None else Path(given)
 
 
-def _recognised(path: Path, how: _How, expect_labels: bool) -> str:
-    if how.suffix == seg_npy.ENDING:
+def _recognised(path: Path, how: How, expect_labels: bool) -> str:
+    if how.mask_suffix == seg_npy.ENDING:
         return "cellpose"
-    if how.masks is not None or how.suffix is not None:
+    if how.masks is not None or how.mask_suffix is not None:
         return "pairs"
     found = {name: what for name, kind in KINDS.items() if (what := kind.recognised(path))}
     if len(found) > 1 and "kaggle" in found and kaggle_table.is_submission(path):

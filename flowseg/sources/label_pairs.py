@@ -42,7 +42,9 @@ def recognised(path: Path) -> str:
     return f"images in a folder called {path.name}" if images and _is_called_masks(path) else ""
 
 
-def read(path: Path, *, masks: Path | None = None, suffix: str | None = None, images: Path | None = None) -> Collection:
+def read(
+    path: Path, *, masks: Path | None = None, mask_suffix: str | None = None, images: Path | None = None
+) -> Collection:
     """List the pairs of a folder; label images without any image become items without image.
 
     Results of a run have the images that it segmented, where those are still there.
@@ -53,23 +55,23 @@ def read(path: Path, *, masks: Path | None = None, suffix: str | None = None, im
         The folder of the images, or the one that holds ``images/`` and ``masks/``, or one of label images.
     masks, images
         Folders of the label images and of the images, where they are elsewhere.
-    suffix
+    mask_suffix
         End of the names of label images; None: the usual ones, or none in a folder of their own.
     """
     pictures, labels = _two_folders(path)
     if masks is not None:
         own = images or (pictures[0] if pictures and not files_in(path) else path)
-        return _apart(path, own, masks, suffix)
+        return _apart(path, own, masks, mask_suffix)
     if pictures and labels:
         if (images is None and len(pictures) > 1) or len(labels) > 1:
             raise InputError(
                 f"{path} has the folders {told((each.name for each in [*pictures, *labels]), 9)}: say which with "
                 "--images and --masks"
             )
-        return _apart(path, images or pictures[0], labels[0], suffix)
+        return _apart(path, images or pictures[0], labels[0], mask_suffix)
     if images is not None:
-        return _apart(path, images, path, suffix)
-    return _beside(path, suffix)
+        return _apart(path, images, path, mask_suffix)
+    return _beside(path, mask_suffix)
 
 
 def read_alone(path: Path, *, images: Path | None = None) -> Collection:

@@ -9,10 +9,10 @@ from flowseg.augment import AugmentOptions
 from flowseg.dataset import CropOptions
 from flowseg.errors import InputError, OptionError
 from flowseg.sources.collection import Collection, Item
-from flowseg.sources.data_sets import open_collection, side_table
+from flowseg.sources.data_sets import How, opened, side_table
 from flowseg.sources.spellings import under
 from flowseg.training.options import TrainOptions
-from flowseg.training.split import Split, fold, held_out
+from flowseg.training.split import USUAL_PART, Split, fold, held_out
 from flowseg.training.waiting import UNWATCHED, Watch
 
 _SAME = ("crops", "epochs", "batch_size", "lr", "weight_decay", "ema", "freeze", "seed")
@@ -50,15 +50,20 @@ def splits_of(settings: Mapping[str, Any], watch: Watch = UNWATCHED) -> dict[str
     """Return what to train and to validate on, by the name of the folder under that of the run ("" is itself)."""
     data = _opened(settings, watch)
     if settings["val"]:
-        split = Split(list(data), list(_opened_to_validate(settings, watch)))
+        others = _opened_to_validate(settings, watch)
+        _said(settings).require_used(data, others)
+        split = Split(list(data), list(others))
         _check_not_parted(settings)
         return {"": split}
+    _said(settings).require_used(data)
     how = {"group": settings["group"], "stratify": settings["stratify"] or _usual_stratum(data)}
     seed, folds, which = settings["seed"], settings["folds"], settings["fold"]
     if folds is None:
         if which is not None:
             raise OptionError("--fold was given without --folds")
         return {"": held_out(list(data), settings["val_part"], seed, **how)}
+    if settings["val_part"] not in (0, USUAL_PART):
+        raise OptionError("--folds and --val-part both say what to validate on; wanted one of them")
     if which == "all":
         return {f"fold{number}": fold(list(data), folds, number, seed, **how) for number in range(folds)}
     if which is not None and not str(which).isdecimal():
@@ -69,6 +74,7 @@ def splits_of(settings: Mapping[str, Any], watch: Watch = UNWATCHED) -> dict[str
 def _check_not_parted(settings: Mapping[str, Any]) -> None:
     """Refuse what would part the data where others are validated on."""
     given = [f"--{name}" for name in ("folds", "fold", "group") if settings[name]]
+    given += ["--val-part"] if settings["val_part"] not in (0, USUAL_PART) else []
     if given:
         raise OptionError(f"{given[0]} parts DATA, and --val gives other data to validate on; wanted one of them")
 
@@ -77,24 +83,26 @@ def _usual_stratum(data: Collection) -> str:
     return "cell_type" if len(data) and all("cell_type" in item.columns for item in data) else ""
 
 
+def _said(settings: Mapping[str, Any]) -> How:
+    masks, images = (settings[name] and Path(settings[name]) for name in ("masks", "images"))
+    return How(masks, settings["mask_suffix"], images, settings["order"])
+
+
 def _opened(settings: Mapping[str, Any], watch: Watch) -> Collection:
-    images, masks = (settings[name] and Path(settings[name]) for name in ("images", "masks"))
-    how = {"mask_suffix": settings["mask_suffix"], "order": settings["order"]}
-    data = open_collection(Path(settings["data"]), settings["format_"], masks=masks, images=images, **how)
-    return _sound(data, settings, watch)
+    return _sound(opened(Path(settings["data"]), settings["format_"], _said(settings)), settings, watch)
 
 
 def _opened_to_validate(settings: Mapping[str, Any], watch: Watch) -> Collection:
     """Open what is validated on: it has folders of its own, and may be of another kind than the data."""
     path = Path(settings["val"])
-    images = Path(settings["images"]) if settings["images"] and path.is_file() else None
-    how = {"mask_suffix": settings["mask_suffix"], "order": settings["order"]}
+    said = _said(settings)
+    said = said._replace(masks=None, images=said.images if path.is_file() else None)
     try:
-        data = open_collection(path, images=images, **how)
+        data = opened(path, None, said)
     except InputError:
         if settings["format_"] is None:
             raise
-        data = open_collection(path, settings["format_"], images=images, **how)
+        data = opened(path, settings["format_"], said)
     return _sound(data, settings, watch)
 
 

@@ -180,6 +180,10 @@ def run(
     split = items if isinstance(items, Split) else Split(list(items), [])
     if not split.train:
         raise InputError("there are no images to train on")
+    if options.patience and not split.validation:
+        raise OptionError(
+            f"patience is {options.patience}, and there are no scores: nothing is held back to validate on"
+        )
     folder = RunFolder(Path(out))
     began = Began.read(folder) if resume else None
     if began is None:

@@ -12,13 +12,13 @@ from flowseg.dataset import CropOptions
 from flowseg.errors import OptionError
 from flowseg.sources import memory
 from flowseg.sources.collection import Collection, Item
-from flowseg.sources.data_sets import open_collection
+from flowseg.sources.data_sets import How, opened
 from flowseg.training.loop import Tell
 from flowseg.training.options import TrainOptions
 from flowseg.training.run import Asked, NewModel, Trained, run
 from flowseg.training.run_folder import RunFolder
 from flowseg.training.shown import Shown
-from flowseg.training.split import Split, held_out
+from flowseg.training.split import USUAL_PART, Split, held_out
 from flowseg.training.waiting import Watch
 
 Source = str | os.PathLike[str] | Collection | Sequence[Any]
@@ -30,7 +30,7 @@ def train(
     *,
     pretrained: str | None = "cyto2",
     val: Source | None = None,
-    val_part: float = 0.15,
+    val_part: float = USUAL_PART,
     group: str = "",
     stratify: str = "",
     channels: Any = None,
@@ -104,14 +104,18 @@ def train(
     """
     if resume and overwrite:
         raise OptionError("resume goes on with an earlier training, overwrite begins anew; wanted one of them")
+    if val is not None and (group or val_part not in (0, USUAL_PART)):
+        raise OptionError("group and val_part part the data, and val gives other data to validate on; leave them out")
     options = _options(settings, augment)
     if axes is not None:
         options = replace(options, crop=replace(options.crop, axes=axes))
     watch = Watch(say=_nothing if quiet else _print)
     skipping = watch if skip_problems else None
-    items, described = _items(source, axes, order, skipping)
-    if val is not None:
-        split = Split(items, _items(val, axes, order, skipping)[0])
+    data, others = _opened(source, order), _opened(val, order)
+    How(order=order).require_used(*(each for each in (data, others) if isinstance(each, Collection)))
+    items, described = _items(data, axes, skipping)
+    if others is not None:
+        split = Split(items, _items(others, axes, skipping)[0])
     else:
         split = held_out(items, val_part, options.seed, group=group, stratify=stratify)
     asked = Asked(
@@ -151,12 +155,13 @@ def _options(settings: Mapping[str, Any], augment: Mapping[str, float | bool] | 
     return TrainOptions(crop=crop, **{name: value for name, value in settings.items() if name in of_training})
 
 
-def _items(
-    source: Source, axes: str | None, order: Literal["row", "column"] | None, skipping: Watch | None = None
-) -> tuple[list[Item], str]:
+def _opened(source: Any, order: Literal["row", "column"] | None) -> Any:
+    """Return a source, opened where it is a path."""
+    return opened(Path(source), None, How(order=order)) if isinstance(source, str | os.PathLike) else source
+
+
+def _items(source: Collection | Sequence[Any], axes: str | None, skipping: Watch | None) -> tuple[list[Item], str]:
     """Return the items of a source, and the source in words; problems are said where they are to be skipped."""
-    if isinstance(source, str | os.PathLike):
-        source = open_collection(Path(source), order=order)
     if isinstance(source, Collection):
         if skipping is not None:
             for problem in source.problems:

@@ -8,6 +8,9 @@ import numpy as np
 from flowseg.errors import OptionError
 from flowseg.sources.collection import Item
 
+#: How much is held back where nothing else is asked for.
+USUAL_PART = 0.15
+
 _NEAR = 0.02
 _MOST_FOLDS = 20
 

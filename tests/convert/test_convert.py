@@ -208,6 +208,11 @@ def test_overlays_are_jpeg_too(tmp_path: Path, out: str) -> None:
             {"out": Path("x.jpg"), "to": "overlay"},
             "ends in .jpg, as overlay-jpeg does; --to overlay makes a folder or .png",
         ),
+        ({"out": Path("out.json"), "order": "column"}, "coco has no use for an order of run lengths"),
+        ({"out": Path("out.csv"), "form": "polygons"}, "kaggle has no use for polygons"),
+        ({"out": Path("out.csv"), "overlap": OverlapOptions("larger")}, "no use for a word on contested pixels"),
+        ({"out": Path("out"), "to": "labels", "axes": "YX"}, "labels has no use for axes of images"),
+        ({"out": Path("out.json"), "plane": "Z=3"}, "coco has no use for a plane of images"),
         ({"out": Path("x.png"), "to": "masks"}, "ends in .png, as overlay does; --to masks makes a folder"),
     ],
 )

@@ -99,6 +99,14 @@ def test_coco_as_polygons(results: Path, tmp_path: Path) -> None:
         Job(tmp_path, coco_form="points")  # type: ignore[arg-type]
 
 
+def test_forms_of_what_is_not_saved_are_refused(tmp_path: Path) -> None:
+    for form, message in (({"rle_order": "column"}, "rle is not saved"), ({"coco_form": "polygons"}, "are of coco")):
+        with pytest.raises(OptionError, match=message):
+            Job(tmp_path, ("labels",), **form)  # type: ignore[arg-type]
+        with pytest.raises(OptionError, match=message):
+            from_flows.remake([], tmp_path / "out", ("labels",), **form)  # type: ignore[arg-type]
+
+
 def test_geojson_has_the_group_of_the_images(tmp_path: Path) -> None:
     model, paths = FakeModel(), [save(tmp_path / "a.tif", 3)]
     model.config = ModelConfig(flow_threshold=0.0, group_thresholds={"cort": Thresholds(0.0, 0.0, 1)})

@@ -4,6 +4,7 @@ import csv
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,6 +118,25 @@ def test_a_suffix_of_ones_own(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no data set that is known \(it holds .png, .tif\)(.|\n)*pairs: images"):
         open_collection(tmp_path)
     assert same(by_name(open_collection(tmp_path, mask_suffix="-gt"))["a"], truth)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"order": "row"}, r"\(read as pairs\) has no use for an order of run lengths: leave it out"),
+        ({"format": "pairs", "order": "column"}, "an order of run lengths"),
+        ({"format": "folders", "images": "."}, r"\(read as folders\) has no use for a folder of images"),
+        ({"format": "folders", "mask_suffix": "_masks"}, "no use for an end of the names of label images"),
+        ({"format": "folders", "masks": "."}, "no use for a folder of label images"),
+    ],
+)
+def test_what_a_data_set_has_no_use_for_is_refused(tmp_path: Path, said: dict[str, Any], message: str) -> None:
+    picture(tmp_path / "pairs/a.png")
+    label_image(tmp_path / "pairs/a_masks.tif")
+    picture(tmp_path / "folders/a/images/a.png")
+    picture(tmp_path / "folders/a/masks/0.png")
+    with pytest.raises(OptionError, match=message):
+        open_collection(tmp_path / said.get("format", "pairs"), **said)
 
 
 def test_all_that_is_wrong_with_pairs_is_told(tmp_path: Path) -> None:

@@ -98,6 +98,12 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
         flowseg.train(pairs(2), tmp_path / "run", crop_size=3)
     with pytest.raises(OptionError, match="augment has no 'zoom'"):
         flowseg.train(pairs(2), tmp_path / "run", augment={"zoom": 2.0})
+    with pytest.raises(OptionError, match="what is given has no use for an order of run lengths"):
+        flowseg.train(pairs(2), tmp_path / "run", order="row", **TINY)
+    with pytest.raises(OptionError, match="group and val_part part the data, and val gives other data"):
+        flowseg.train(pairs(2), tmp_path / "run", val=pairs(2), group="plate", **TINY)
+    with pytest.raises(OptionError, match=r"patience is 3, .* nothing is held back"):
+        flowseg.train(pairs(2), tmp_path / "run", patience=3, **{**TINY, "val_part": 0})
     with pytest.raises(InputError, match="wanted a pair"):
         flowseg.train([np.zeros((4, 4))], tmp_path / "run", **TINY)
     with pytest.raises(InputError, match=r"image000.*|.*shape"):
