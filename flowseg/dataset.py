@@ -83,7 +83,7 @@ class CropOptions:
     def __post_init__(self) -> None:
         checks.plain(self)
         if not 16 <= self.size <= 4096:
-            raise OptionError(f"size is {self.size!r}; wanted a side of 16 to 4096 pixels")
+            raise OptionError(f"the crop size is {self.size!r}; wanted a side of 16 to 4096 pixels")
         if not 0 <= self.evenness <= 1:
             raise OptionError(f"evenness is {self.evenness!r}; wanted a number from 0 to 1")
         if self.evenness != 1 and not self.balance:

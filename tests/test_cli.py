@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from flowseg import cli, doctor, engines, files
 from flowseg.cli import segment
-from flowseg.errors import InputError
+from flowseg.errors import InputError, OptionError
 
 
 def test_help_lists_the_commands_and_an_example() -> None:
@@ -48,6 +48,10 @@ def test_help_loads_nothing_heavy() -> None:
     ("error", "message"),
     [
         (InputError("the image has no pixels"), "the image has no pixels"),
+        (OptionError("batch_size is 0; wanted at least 1"), "--batch-size is 0; wanted at least 1"),
+        (OptionError("format is 'x'; wanted y"), "--format is 'x'; wanted y"),
+        (OptionError("the crop size is 8"), "the crop size is 8"),
+        (InputError("format is a word of a file"), "format is a word of a file"),
         (FileNotFoundError(2, "No such file or directory", "/out"), "/out: No such file or directory"),
         (
             OSError(28, "No space left on device"),
@@ -57,7 +61,9 @@ def test_help_loads_nothing_heavy() -> None:
 )
 def test_errors_are_one_plain_message(error: Exception, message: str) -> None:
     @click.command()
-    def fails() -> None:
+    @click.option("-b", "--batch-size")
+    @click.option("--format", "format_")
+    def fails(**_: object) -> None:
         raise error
 
     group = type(cli.main)("group", commands={"fails": fails})

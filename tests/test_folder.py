@@ -153,8 +153,8 @@ def test_the_choice_of_channels_is_said_when_it_changes(model: Path, images: Pat
         (("--max-memory", "nan"), "nan is not a number of GiB above 0"),
         (("--channels", "0,1,2"), "3 channels are chosen; the network takes 2"),
         (("--group", "cort"), "no thresholds for a group 'cort'"),
-        (("--max-size-fraction", "0"), "max_size_fraction is 0.0"),
-        (("--tile", "33"), "tile is 33; wanted a multiple of 2"),
+        (("--max-size-fraction", "0"), "--max-size-fraction is 0.0"),
+        (("--tile", "33"), "--tile is 33; wanted a multiple of 2"),
     ],
 )
 def test_options_that_cannot_be_are_told_before_the_first_image(

@@ -101,7 +101,7 @@ def test_thresholds_that_cannot_be_are_told_once(tmp_path: Path) -> None:
         keep(tmp_path / "run" / f"{name}_flows.npz", 1)
     result = masks(tmp_path / "run", "-o", tmp_path / "out", "--cellprob-threshold", "nan")
     assert result.exit_code == 1
-    assert result.output.count("cellprob_threshold is nan") == 1
+    assert result.output.count("--cellprob-threshold is nan") == 1
     assert not (tmp_path / "out").exists()
 
 

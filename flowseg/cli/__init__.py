@@ -10,7 +10,8 @@ import click
 
 from flowseg import __version__
 from flowseg.cli import convert, doctor, evaluate, inspect, masks, models, segment, train
-from flowseg.errors import FlowsegError
+from flowseg.cli._options import as_typed
+from flowseg.errors import FlowsegError, OptionError
 
 
 class _Commands(click.Group):
@@ -43,6 +44,9 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except OptionError as error:
+            command = self.commands[str(ctx.invoked_subcommand)]
+            raise click.ClickException(as_typed(command, str(error))) from error
         except FlowsegError as error:
             raise click.ClickException(str(error)) from error
         except BrokenPipeError:
