@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from flowseg.errors import InputError, OptionError
 from flowseg.images import Image
+from flowseg.words import many
 
 Array = npt.NDArray[Any]
 
@@ -282,7 +283,7 @@ def _said(choice: ChannelChoice) -> str:
 def _source(image: Image, first: int | None) -> str:
     """Say which channel is segmented; None: the mean of all."""
     if first is None:
-        return "mean of red, green and blue" if image.color else f"mean of {image.channels} channels"
+        return "mean of red, green and blue" if image.color else f"mean of {many(image.channels, 'channel')}"
     return "grey" if image.channels == 1 and not image.channel_names else _channel(image, first)
 
 

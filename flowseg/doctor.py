@@ -9,6 +9,7 @@ import time
 from typing import NamedTuple
 
 from flowseg import __version__, threads
+from flowseg.words import many
 
 # package: (the extra that brings it, what it is for)
 _OPTIONAL = {
@@ -68,8 +69,7 @@ def warm_kernels() -> Finding:
 
 
 def _threads() -> str:
-    count = threads.count()
-    return "1 thread" if count == 1 else f"{count} threads"
+    return many(threads.count(), "thread")
 
 
 def _torch() -> Finding:

@@ -19,6 +19,7 @@ from flowseg import threads
 from flowseg.arrays import as_array
 from flowseg.errors import InputError, OptionError
 from flowseg.kernels import resize as resize_kernel
+from flowseg.words import many
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -212,7 +213,7 @@ def fitted_axes(axes: str, shape: tuple[int, ...], name: str = "the image") -> s
         remaining = iter(letters)
         fitted = "".join(next(remaining) if size > 1 else "_" for size in shape)
     else:
-        raise InputError(f"{name} has shape {shape}, which axes {axes!r} do not fit: {len(letters)} letters")
+        raise InputError(f"{name} has shape {shape}, which axes {axes!r} do not fit: {many(len(letters), 'letter')}")
     return fitted
 
 

@@ -13,6 +13,7 @@ from flowseg.instances import Instances
 from flowseg.kernels import layers, run_shapes, runs
 from flowseg.sources import image_files
 from flowseg.sources.collection import Collection, Item
+from flowseg.words import many
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -337,12 +338,14 @@ def _notes(looked: Sequence[Looked]) -> list[str]:
     single = [one for one in looked if len(one.areas) == 1 and one.marks["pieces"][0] >= 5]
     if single:
         notes.append(
-            f"{len(single)} images have one instance in five or more pieces, such as {single[0].item.name}: if these "
-            "are masks of all cells together, label each piece first (flowseg convert DATA OUT --to labels --pieces)"
+            f"{many(len(single), 'image has', 'images have')} one instance in five or more pieces, such as "
+            f"{single[0].item.name}: if these are masks of all cells together, label each piece first (flowseg convert "
+            "DATA OUT --to labels --pieces)"
         )
     alone = sum(one.item.path is None for one in looked)
     if alone:
-        notes.append(f"{alone} items have instances but no image: they can be evaluated and converted, not trained on")
+        items = many(alone, "item has", "items have")
+        notes.append(f"{items} instances but no image: these can be evaluated and converted, not trained on")
     return notes
 
 

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 from flowseg.errors import InputError, OptionError
 from flowseg.images import resize
 from flowseg.kernels import histogram
+from flowseg.words import many
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -95,7 +96,7 @@ class Normalized(NamedTuple):
     def remarks(self) -> list[str]:
         """Say what a person should know: pixels replaced, a first channel without contrast."""
         said = [
-            f"channel {number}: {count} NaN or infinite pixels were replaced by the channel's extremes"
+            f"channel {number}: {many(count, 'NaN or infinite pixel')}, in whose place the channel's extremes are"
             for number, count in enumerate(self.replaced)
             if count
         ]

@@ -20,6 +20,7 @@ from flowseg.arrays import Labels
 from flowseg.instances import Instances
 from flowseg.kernels import layers
 from flowseg.options import OverlapOptions
+from flowseg.words import many
 
 Indices = npt.NDArray[np.int64]
 
@@ -49,13 +50,14 @@ class Account:
 
     def __str__(self) -> str:
         parts = [
-            f"{self.contested_pixels} contested pixels, {np.count_nonzero(self.lost_pixels)} instances lost some",
+            f"{many(self.contested_pixels, 'contested pixel')}, "
+            f"{many(int(np.count_nonzero(self.lost_pixels)), 'instance')} lost some",
             f"holes filled in {np.count_nonzero(self.filled_pixels)}",
             f"stray pieces dropped from {np.count_nonzero(self.dropped_pixels)}",
             f"{len(self.hidden)} hidden entirely",
             f"{len(self.too_small)} too small",
         ]
-        return f"{len(self.lost_pixels)} instances: " + ", ".join(parts)
+        return f"{many(len(self.lost_pixels), 'instance')}: " + ", ".join(parts)
 
 
 class Resolved(NamedTuple):

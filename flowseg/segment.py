@@ -18,6 +18,7 @@ from flowseg.images import Image
 from flowseg.normalize import Normalization, Normalized, normalize
 from flowseg.options import SegmentOptions
 from flowseg.segmentation import Segmentation
+from flowseg.words import many
 
 
 class _Search(NamedTuple):
@@ -223,7 +224,7 @@ def load_model(
     >>> y, x = np.ogrid[:64, :64]
     >>> spot = np.exp(-((y - 32) ** 2 + (x - 32) ** 2) / 150)
     >>> load_model("nuclei", device="cpu", precision="fp32").segment(spot, diameter=25)
-    Segmentation(1 instances, 64 x 64 pixels, diameter 25.0)
+    Segmentation(1 instance, 64 x 64 pixels, diameter 25.0)
     """
     names = [str(each) for each in ([name] if isinstance(name, str | PathLike) else name)]
     if not names:
@@ -297,13 +298,13 @@ def _notes(found: dynamics.Masks, normalised: Normalized, diameter: float, train
         )
     elif found.candidates == 0:
         notes.append(
-            f"{found.foreground} pixels are above the probability threshold, but their flows meet nowhere: "
-            "is the diameter right, and the channel? a lower cellprob_threshold may join what is in pieces"
+            f"{many(found.foreground, 'pixel is', 'pixels are')} above the probability threshold, but their flows meet "
+            "nowhere: is the diameter right, and the channel? a lower cellprob_threshold may join what is in pieces"
         )
     elif count == 0:
         notes.append(f"no instance is left of {found.candidates}: {_taken(found)}")
     elif found.candidates - count > max(count, _FEW):
-        notes.append(f"of {found.candidates} candidates {count} are left: {_taken(found)}")
+        notes.append(f"of {found.candidates} candidates {count} {'is' if count == 1 else 'are'} left: {_taken(found)}")
     if not 1 / 4 < trained / diameter < 4:
         notes.append(
             f"at a diameter of {diameter:.1f} pixels the image is resized by {trained / diameter:.2f} for the network: "
@@ -314,6 +315,6 @@ def _notes(found: dynamics.Masks, normalised: Normalized, diameter: float, train
 
 def _taken(found: dynamics.Masks) -> str:
     return (
-        f"{found.too_large} were too large (max_size_fraction), {found.inconsistent} had flows that do not agree with "
-        f"their shape (flow_threshold; is the diameter right?), {found.too_small} were too small (min_size)"
+        f"too large (max_size_fraction): {found.too_large}; with flows that do not agree with their shape "
+        f"(flow_threshold; is the diameter right?): {found.inconsistent}; too small (min_size): {found.too_small}"
     )

@@ -11,6 +11,7 @@ from flowseg import dynamics, measure, notebook, plots, rle
 from flowseg.arrays import Floats, Labels
 from flowseg.images import Image
 from flowseg.instances import Instances
+from flowseg.words import many
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +54,7 @@ class Segmentation:
     def __repr__(self) -> str:
         height, width = self.labels.shape
         found = int(self.labels.max(initial=0))
-        return f"Segmentation({found} instances, {height} x {width} pixels, diameter {self.diameter:.1f})"
+        return f"Segmentation({many(found, 'instance')}, {height} x {width} pixels, diameter {self.diameter:.1f})"
 
     def plot(
         self,

@@ -63,7 +63,7 @@ def test_what_was_contested_is_told(tmp_path: Path, opened: dict[str, Any]) -> N
     result = run(tmp_path, tmp_path / "out", "--to", "labels", "--contested-to", "first")
     assert result.exit_code == 0, result.output
     depth = sum(mask.astype(int) for mask in masks_of(opened["collection"])["a"])
-    assert f"{(depth > 1).sum()} pixels in 1 images were claimed by several instances and went to the first one" in (
+    assert f"{(depth > 1).sum()} pixels in 1 image, claimed by several instances, went to the first one" in (
         result.output
     )
     first = masks_of(opened["collection"])["a"][0]

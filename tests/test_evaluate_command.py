@@ -150,7 +150,7 @@ def test_missing_images(data: Path) -> None:
     assert "without a prediction (1): im2" in refused.output
     assert "--missing skip" in refused.output
     skipped = run(data / "pred", data / "truth", "--missing", "skip")
-    assert "1 images have no prediction: im2" in skipped.output
+    assert "1 image has no prediction: im2" in skipped.output
     assert "3 images, " in skipped.output
     empty = json.loads(run(data / "pred", data / "truth", "--missing", "empty", "--json").output)
     assert {image["name"]: image["predicted"] for image in empty["images"]}["im2"] == 0

@@ -167,11 +167,11 @@ def test_notes_say_what_is_wrong_and_what_to_try() -> None:
     assert "no contrast" in model.segment(np.zeros((40, 40)), diameter=30).notes[0]
     broken = picture(solid_cells(120, 30, seed=1))
     broken[3, 4] = np.nan
-    assert "1 NaN or infinite pixels were replaced" in model.segment(broken, diameter=30).notes[0]
+    assert "1 NaN or infinite pixel, in whose place" in model.segment(broken, diameter=30).notes[0]
     nothing = model.segment(picture(solid_cells(120, 30, seed=1)), diameter=30, cellprob_threshold=9)
     assert "lower cellprob_threshold" in nothing.notes[0]
     all_small = model.segment(picture(solid_cells(120, 30, seed=1)), diameter=30, min_size=10**6)
-    assert "were too small (min_size)" in all_small.notes[0]
+    assert "too small (min_size): " in all_small.notes[0]
     assert "is the diameter right?" in model.segment(broken, diameter=200).notes[-1]
 
 
@@ -243,7 +243,7 @@ def test_what_filters_took_is_said_where_it_is_most() -> None:
     areas = np.sort(np.bincount(some.labels.ravel())[1:])
     few = oracle().segment(picture(cells), diameter=30, min_size=int(areas[-2]))
     assert some.notes == []
-    assert re.match(rf"of \d+ candidates {few.labels.max()} are left: .* \d+ were too small", few.notes[0])
+    assert re.match(rf"of \d+ candidates {few.labels.max()} (is|are) left: .*too small \(min_size\): \d+", few.notes[0])
 
 
 def test_models_come_from_files(tmp_path: Path) -> None:

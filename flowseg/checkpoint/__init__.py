@@ -23,6 +23,7 @@ from flowseg.checkpoint._tensors import Arrays
 from flowseg.checkpoint.size_model import SizeModel, read_size_model
 from flowseg.errors import ModelError
 from flowseg.options import Architecture, ModelConfig
+from flowseg.words import many
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +95,7 @@ class Checkpoint:
         outputs = self.config.architecture.outputs
         if outputs != 3:
             hint = "; is it of Omnipose?" if outputs == 4 else "; is it one of Cellpose's image restoration?"
-            maps = f"{outputs} maps" if outputs > 1 else "1 map"
+            maps = many(outputs, "map")
             raise ModelError(f"the network gives {maps}; wanted 3 (flows along y and x, cell probability){hint}")
 
 

@@ -11,6 +11,7 @@ from flowseg import arrays
 from flowseg.checkpoint._shapes import Shape, is_counter, shapes
 from flowseg.errors import ModelError
 from flowseg.options import Architecture, ModelConfig
+from flowseg.words import many
 
 FORMAT = 1
 """Of the config in flowseg's own files; raised when an older flowseg would misread a newer file."""
@@ -109,9 +110,9 @@ def checked(tensors: Arrays, config: ModelConfig) -> dict[str, Array]:
     counters = {name for name in wanted if is_counter(name)}  # torch before 0.4.1 had none
     given |= {name: np.zeros((), np.int64) for name in counters - set(given)}
     if missing := [name for name in wanted if name not in given]:
-        raise ModelError(f"{len(missing)} tensors are missing: {_some(missing)}")
+        raise ModelError(f"{many(len(missing), 'tensor is', 'tensors are')} missing: {_some(missing)}")
     if extra := [name for name in given if name not in wanted]:
-        raise ModelError(f"{len(extra)} tensors belong to another network: {_some(extra)}")
+        raise ModelError(f"{many(len(extra), 'tensor belongs', 'tensors belong')} to another network: {_some(extra)}")
     result = {name: _plain(name, given[name], shape) for name, shape in wanted.items()}
     refuse_nonfinite(result)
     return result

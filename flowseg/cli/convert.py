@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from flowseg.words import many
+
 _PATH = click.Path(exists=True, path_type=Path)
 
 
@@ -114,13 +116,12 @@ def _tell(told: Any, conversion: Any) -> None:
     """Say what was made, and what overlaps cost."""
     contested = [one for one in told if one.contested]
     count = sum(one.instances for one in told)
-    images = "1 image" if len(told) == 1 else f"{len(told)} images"
-    click.echo(f"{count} instances of {images} to {conversion.out} ({conversion.to})")
+    click.echo(f"{many(count, 'instance')} of {many(len(told), 'image')} to {conversion.out} ({conversion.to})")
     if contested:
         click.echo(
-            f"{sum(one.contested for one in contested)} pixels in {len(contested)} images were claimed by several "
-            f"instances and went to the {conversion.overlap.contested_to} one; "
-            f"{sum(one.gone for one in contested)} instances were left with none",
+            f"{many(sum(one.contested for one in contested), 'pixel')} in {many(len(contested), 'image')}, "
+            f"claimed by several instances, went to the {conversion.overlap.contested_to} one, which left "
+            f"{many(sum(one.gone for one in contested), 'instance')} with none",
             err=True,
         )
 

@@ -12,6 +12,7 @@ import click
 
 from flowseg.cli._options import require_used
 from flowseg.cli._paths import FOLDER
+from flowseg.words import many
 
 
 @click.command("evaluate")
@@ -84,7 +85,7 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
     else:
         _show(scores, settings["worst"])
         if drawn:
-            click.echo(f"{drawn} pictures of the worst images in {settings['overlays']}")
+            click.echo(f"{many(drawn, 'picture')} of the worst images in {settings['overlays']}")
         if settings["report"] is not None:
             click.echo(f"a page of all images, the worst first: {settings['report']}")
         if settings["table"] is not None:
@@ -206,13 +207,13 @@ def _show(scores: Any, worst: int) -> None:
     console = Console(highlight=False)
     overall = scores.overall
     console.print(
-        f"{overall.images} images, {overall.truths} true instances, {overall.predicted} found; "
+        f"{many(overall.images, 'image')}, {many(overall.truths, 'true instance')}, {overall.predicted} found; "
         f"{overall.splits} split, {overall.merges} merged"
     )
     for names, what in ((scores.missing_predictions, "prediction"), (scores.missing_truths, "truth")):
         if names:
-            console.print(f"{len(names)} images have no {what}: {', '.join(names[:5])}{', ...' * (len(names) > 5)}",
-                          markup=False)  # fmt: skip
+            console.print(f"{many(len(names), 'image has', 'images have')} no {what}: {', '.join(names[:5])}"
+                          + ", ..." * (len(names) > 5), markup=False)  # fmt: skip
     console.print(_overall_table(scores))
     if scores.groups:
         console.print(_many_table("group", list(scores.groups.values()), "group", "images"))

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from flowseg.cli._options import require_used
+from flowseg.words import many
 
 _MOST_TOLD = 10
 _MOST_SHAPES = 6
@@ -100,7 +101,7 @@ def _write_page(collection: Any, report: Any, settings: dict[str, Any], quiet: b
     with late_bar("drawing", len(items), quiet) as step:
         data_page.write(settings["report"], title, items, facts, settings["axes"], column, report.problems, step)
     if not quiet:
-        click.echo(f"\na page of {len(items)} images: {settings['report']}")
+        click.echo(f"\na page of {many(len(items), 'image')}: {settings['report']}")
 
 
 def _draw(collection: Any, settings: dict[str, Any], quiet: bool) -> None:
@@ -114,24 +115,25 @@ def _draw(collection: Any, settings: dict[str, Any], quiet: bool) -> None:
     settings["sheet"].parent.mkdir(parents=True, exist_ok=True)
     files.write_whole(settings["sheet"], plots.png(picture))
     if not quiet:
-        click.echo(f"\n{len(items)} images drawn in {settings['sheet']}")
+        click.echo(f"\n{many(len(items), 'image')} drawn in {settings['sheet']}")
 
 
 def _show(report: Any) -> None:
     """Print tables that fit 80 columns."""
     whole = report.whole
-    click.echo(f"{report.root} ({report.format}): {_read(report)} images, {whole.instances} instances")
+    images = "image" if report.images == 1 else "images"
+    click.echo(f"{report.root} ({report.format}): {_read(report)} {images}, {many(whole.instances, 'instance')}")
     click.echo(f"sizes    {_told(report.shapes)}")
     if report.types:
         click.echo(f"types    {_told(report.types)}")
     if report.empty:
-        click.echo(f"{len(report.empty)} images without instances: {', '.join(report.empty[:3])}")
+        click.echo(f"{many(len(report.empty), 'image')} without instances: {', '.join(report.empty[:3])}")
     _show_groups(report)
     _show_suspicions(report)
     for note in report.notes:
         click.echo(f"\nnote: {note}")
     if report.problems:
-        click.echo(f"\n{len(report.problems)} problems:")
+        click.echo(f"\n{many(len(report.problems), 'problem')}:")
         for problem in report.problems[:_MOST_TOLD]:
             click.echo(f"  {problem}")
         if len(report.problems) > _MOST_TOLD:
@@ -147,7 +149,7 @@ def _read(report: Any) -> str:
 def _told(counts: dict[str, int]) -> str:
     shown = [f"{text} ({count})" for text, count in list(counts.items())[:_MOST_SHAPES]]
     more = len(counts) - _MOST_SHAPES
-    return "; ".join(shown) + (f" and {more} others" if more > 0 else "")
+    return "; ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def _show_groups(report: Any) -> None:

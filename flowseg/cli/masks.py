@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from flowseg.cli._paths import FOLDER, existing
+from flowseg.words import many
 
 
 @click.command("masks")
@@ -74,4 +75,4 @@ def _tell(line: dict[str, Any]) -> None:
         return
     why = {"too_large": "too large", "inconsistent": "with flows that do not agree", "too_small": "too small"}
     taken = ", ".join(f"{count} {why[kind]}" for kind, count in line["removed"].items() if count)
-    click.echo(f"{line['name']}: {line['instances']} instances" + (f" (removed: {taken})" if taken else ""))
+    click.echo(f"{line['name']}: {many(line['instances'], 'instance')}" + (f" (removed: {taken})" if taken else ""))

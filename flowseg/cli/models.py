@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from flowseg.cli._paths import filled_in
+from flowseg.words import many
 
 _PATIENCE = 2.0  # seconds without a bar
 
@@ -113,8 +114,9 @@ def _show_file(path: Path, as_json: bool) -> None:
         "file": f"{path}, {path.stat().st_size} bytes, of {found.source} {config.flowseg_version}".rstrip(),
         "sha256": found.digest,
         "size model": located.size_model_path or "none: the diameter is found from what is segmented",
-        "network": f"{network.channels} channels in, {network.outputs} maps out, {network.kernel} x {network.kernel} "
-        f"kernels, levels of {', '.join(map(str, network.widths))}" + "".join(f", not {name}" for name in missing),
+        "network": f"{many(network.channels, 'channel')} in, {many(network.outputs, 'map')} out, "
+        f"{network.kernel} x {network.kernel} kernels, levels of {', '.join(map(str, network.widths))}"
+        + "".join(f", not {name}" for name in missing),
         "diameter": f"cells are resized to {config.diameter_mean:g} pixels for the network{said}",
         "channels": ", ".join(config.channel_names) or "the file does not say",
         "flows": f"target {config.target}",
@@ -245,7 +247,8 @@ def export(model: str, out: Path, overwrite: bool) -> None:
     inputs = found.config.architecture.channels
     if write is checkpoint.write_cellpose and inputs != 2:
         click.echo(
-            f"note: the network takes {inputs} channels; Cellpose opens it from Python alone, with nchan={inputs}: "
+            f"note: the network takes {many(inputs, 'channel')}; Cellpose opens it from Python alone, with "
+            f"nchan={inputs}: "
             f'models.CellposeModel(pretrained_model="{out}", nchan={inputs})'
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from flowseg.cli._paths import FOLDER
+from flowseg.words import many
 
 _MODELS = "what the model says"  # or the group of it
 
@@ -134,9 +135,8 @@ def _run(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, setting
         summary = run(model, paths, job, options, teller.tell)
     if not quiet and not as_json:
         about = model.description
-        done = summary.count("done")
         click.echo(
-            f"{done} {'image' if done == 1 else 'images'} segmented, {summary.count('kept')} kept from earlier, "
+            f"{many(summary.count('done'), 'image')} segmented, {summary.count('kept')} kept from earlier, "
             f"{summary.count('failed')} failed, in {summary.seconds:.1f} s "
             f"({about['engine']} on {about['device']}, {about['precision']}); results in {out}"
         )

@@ -16,6 +16,7 @@ import click
 from flowseg.cli._options import spelled
 from flowseg.cli._paths import FOLDER
 from flowseg.cli._sections import Sectioned
+from flowseg.words import many
 
 _SECONDS_BETWEEN_LINES = 30  # where there is no terminal
 _PLACES = ("data", "images", "masks", "val", "columns")  # which may have moved when a training goes on
@@ -246,7 +247,8 @@ def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller")
     folds.begin(plain, resume)
     models = []
     for name, split in splits.items():
-        teller.say(f"{name} of {len(splits)}: {len(split.train)} images to train on, {len(split.validation)} held back")
+        parts = f"{many(len(split.train), 'image')} to train on, {len(split.validation)} held back"
+        teller.say(f"{name} of {len(splits)}: {parts}")
         own = replace(asked, command={**plain, "fold": name.removeprefix("fold")})
         begun = folds.has_begun(name)
         models.append(run(split, out / name, options, own, resume=begun, tell=teller.tell, watch=teller.watch()).model)

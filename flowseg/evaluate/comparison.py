@@ -16,6 +16,7 @@ from flowseg.evaluate.summary import summarise
 from flowseg.instances import Instances, Overlap
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.spellings import spellings
+from flowseg.words import many
 
 _MOST_TOLD = 20
 
@@ -215,7 +216,7 @@ def score_pair(pair: Pair, group: str, allow_overlap: bool) -> "_Scored | Overla
         return found
     scores = pair.prediction.scores if pair.prediction is not None else ()
     if scores is not None and len(scores) != len(pred):
-        raise InputError(f"{pair.name} has {len(pred)} predicted instances and {len(scores)} scores")
+        raise InputError(f"{pair.name} has {many(len(pred), 'predicted instance')} and {many(len(scores), 'score')}")
     detected = None if scores is None else coco.detect(found, scores, len(truth))
     return _Scored(_image_score(pair.name, group, found), detected)
 

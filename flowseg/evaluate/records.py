@@ -6,6 +6,7 @@ from typing import Any
 
 from flowseg import notebook
 from flowseg.metrics import KAGGLE_THRESHOLDS as THRESHOLDS
+from flowseg.words import many
 
 # Means over images, by name, that have confidence intervals.
 MEANS = ("map", "ap50", "ap75", "f1", "pq", "kaggle_map")
@@ -154,7 +155,7 @@ class Scores:
 
     def __repr__(self) -> str:
         overall = self.overall
-        return f"Scores({overall.images} images, AP at IoU 0.5 {overall.ap50:.3f}, mean AP {overall.map:.3f})"
+        return f"Scores({many(overall.images, 'image')}, AP at IoU 0.5 {overall.ap50:.3f}, mean AP {overall.map:.3f})"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: means over the images, and each image, the worst first."""

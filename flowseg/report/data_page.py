@@ -16,6 +16,7 @@ from flowseg.instances import Instances
 from flowseg.options import Architecture, ModelConfig
 from flowseg.report import page, view
 from flowseg.sources.collection import Item
+from flowseg.words import many
 
 _CROPS, _SIDE = 3, 160  # of each image
 _GAP = 4
@@ -75,7 +76,7 @@ def _remarks(looked: inspection.Looked) -> list[str]:
     for name, (what, _) in inspection.SUSPICIONS.items():
         count = len(looked.suspects(name))
         if count and name != "border":
-            told.append(f"{count} mask{'s' if count > 1 else ''} {what}")
+            told.append(f"{many(count, 'mask')} {what}")
     return told
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from flowseg import arrays
 from flowseg.errors import InputError
 from flowseg.instances import Instances
+from flowseg.words import many
 
 Int64s = npt.NDArray[np.int64]
 Called = Callable[[int], str]  # row index -> what errors call it
@@ -29,7 +30,7 @@ def listed_rows(rows: Iterable[Any], names: Iterable[object] | None) -> tuple[li
         return items, lambda row: f"row {row + 1}"
     given = list(names)
     if len(given) != len(items):
-        raise InputError(f"{len(given)} names for {len(items)} rows; wanted one each")
+        raise InputError(f"{many(len(given), 'name')} for {many(len(items), 'row')}; wanted one each")
     return items, lambda row: f"row {row + 1} ({given[row]})"
 
 

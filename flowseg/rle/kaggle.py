@@ -11,6 +11,7 @@ from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances, as_shape, from_labels
 from flowseg.kernels import run_text
 from flowseg.rle._texts import Called, joined_texts, listed_rows, one_instance, short, split_texts
+from flowseg.words import many
 
 Order = Literal["row", "column"]
 
@@ -202,7 +203,7 @@ def _explain(text: str, wrong: int, number: int, shape: tuple[int, int], start: 
     if wrong == run_text.NOT_A_NUMBER:
         return f"number {number + 1} is {words[number]!r}; wanted whole numbers in the digits 0 to 9, without a sign"
     if wrong == run_text.ODD:
-        return f"it holds {number} numbers; wanted pairs of start and length (is it cut off?)"
+        return f"it holds {many(number, 'number')}; wanted pairs of start and length (is it cut off?)"
     if wrong == run_text.BEFORE_START:
         return f"{run} starts before {start}, the first pixel (was it written with start={1 - start}?)"
     if wrong == run_text.NOT_ASCENDING:

@@ -8,6 +8,7 @@ from flowseg.errors import InputError
 from flowseg.sources._gather import Gathered, files_in, folders_in, told, unsafe
 from flowseg.sources._search import EXTENSIONS, is_output
 from flowseg.sources.spellings import spellings, under
+from flowseg.words import many
 
 
 def unsafe_id(id_: str) -> str | None:
@@ -60,8 +61,8 @@ def pictures_of(path: Path, images: Path | None, ids: list[str], gathered: Gathe
     unnamed = [file.name for file in files_in(folder) if file.stem not in wanted and not is_output(file)]
     if found and unnamed:
         gathered.notes.append(
-            f"{len(unnamed)} images in {folder} have no row in {path.name} and are left out: {told(unnamed)} (an image "
-            "without instances has a row without an encoding)"
+            f"{many(len(unnamed), 'image')} in {folder} left out, without a row in {path.name}: {told(unnamed)} (an "
+            "image without instances has a row without an encoding)"
         )
     return gathered.not_shared({id_: paths[0] for id_, paths in found.items() if len(paths) == 1})
 

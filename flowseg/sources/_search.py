@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from flowseg.errors import InputError
+from flowseg.words import many
 
 #: Endings of the names that are taken for images in folders and patterns, in lower case.
 EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
@@ -128,7 +129,8 @@ def _kept(files: Iterable[Path], what: str, hint: str, closed: Iterable[Path] = 
     if kept:
         return kept
     outputs, others = len(images), len(seen) - len(images)
-    passed = [f"{outputs} outputs of an earlier run"] * bool(outputs) + [f"{others} other files"] * bool(others)
+    passed = [f"{many(outputs, 'output')} of an earlier run"] * bool(outputs)
+    passed += [many(others, "other file")] * bool(others)
     besides = f"; passed over: {' and '.join(passed)}" if passed else ""
     raise InputError(f"no image in {what}: looked for *{', *'.join(EXTENSIONS)}{besides}{hint}")
 

@@ -13,6 +13,7 @@ from flowseg.errors import InputError
 from flowseg.images import Image
 from flowseg.instances import Instances
 from flowseg.sources import image_files
+from flowseg.words import many
 
 GROUP_COLUMNS = ("cell_type", "kind")
 """Columns that say what the cells of an image are, in the order in which they are looked for."""
@@ -132,6 +133,4 @@ def listed_problems(where: str, problems: Sequence[str]) -> str:
     """
     told = "".join(f"\n  - {problem}" for problem in problems[:_MOST_TOLD])
     more = len(problems) - _MOST_TOLD
-    return f"{where} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:{told}" + (
-        f"\n  and {more} more" if more > 0 else ""
-    )
+    return f"{where} has {many(len(problems), 'problem')}:{told}" + (f"\n  and {more} more" if more > 0 else "")

@@ -15,6 +15,7 @@ from flowseg.sources._search import is_output
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.label_pairs import bare_name
 from flowseg.sources.spellings import spellings, under
+from flowseg.words import many
 
 ENDING = "_seg.npy"
 
@@ -61,7 +62,7 @@ def _note_others(gathered: Gathered, folder: Path, named: set[str]) -> None:
         if not {path.stem, path.name} & named and not bare_name(path) and not is_output(path)
     ]
     if others and gathered.items and any(item.path is not None for item in gathered.items):
-        gathered.notes.append(f"{len(others)} images in {folder} have no *{ENDING} and are left out: {told(others)}")
+        gathered.notes.append(f"{many(len(others), 'image')} in {folder} left out, without *{ENDING}: {told(others)}")
 
 
 def load(path: Path, image: Path | None = None) -> Instances:

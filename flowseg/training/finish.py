@@ -13,6 +13,7 @@ from flowseg.training.loop import Task
 from flowseg.training.run_folder import Report, RunFolder
 from flowseg.training.validation import THRESHOLDS
 from flowseg.training.waiting import Bar, counted, silent
+from flowseg.words import many
 
 _WORST = 10
 _DRAWS = 2000
@@ -107,18 +108,18 @@ def card(
         f"A residual style U-Net that finds cells by flow fields, trained with flowseg {config.flowseg_version}.",
         "",
         "- Use: `flowseg segment IMAGES -o OUT --model model.safetensors`",
-        f"- Input: {', '.join(config.channel_names) or f'{shape.channels} channels'}; "
+        f"- Input: {', '.join(config.channel_names) or many(shape.channels, 'channel')}; "
         f"percentiles {config.normalisation[0]:g} and {config.normalisation[1]:g} become 0 and 1",
         f"- Diameter: {config.diameter_mean:g} pixels at the network; {_diameter(config.diameter_labels)} in the data",
         f"- Size: widths {', '.join(map(str, shape.widths))}; sha256 of the weights' file {kept.digest}",
         f"- Thresholds{', chosen on the images held back' if rows else ''}: probability {config.cellprob_threshold:g}, "
-        f"flow error {config.flow_threshold:g}, at least {config.min_size} pixels; "
+        f"flow error {config.flow_threshold:g}, at least {many(config.min_size, 'pixel')}; "
         f"diameter {_segmented_at(config.diameter)}",
         f"- Licence: {config.licence or 'not stated'}",
         "",
         "## Training",
         "",
-        f"- Data: {config.training_data}: {len(task.split.train)} images to train on, "
+        f"- Data: {config.training_data}: {many(len(task.split.train), 'image')} to train on, "
         f"{len(task.split.validation)} held back (listed in `config.json`)",
         f"- Start: {about.get('pretrained') or 'random weights'}; seed {options.seed}",
         f"- {history[-1].crops if history else 0:,} crops of {options.crop.size} pixels in batches of "

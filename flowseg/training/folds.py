@@ -11,6 +11,7 @@ import numpy as np
 from flowseg.errors import InputError
 from flowseg.files import make_folder
 from flowseg.training.run_folder import RunFolder
+from flowseg.words import many
 
 _SCORES = {"ap50": "AP at IoU 0.5", "ap75": "AP at IoU 0.75", "map": "mean AP 0.5 to 0.9"}
 
@@ -53,7 +54,7 @@ class Folds:
         overall = {key: float(np.average(values, weights=images)) for key, values in means.items()}
         scores = {"images": int(images.sum()), **overall, "folds": dict(zip(names, rows, strict=True))}
         RunFolder(self.path).write_json(self.config.name, {**self.read_config(), "scores": scores})
-        lines = [f"{len(names)} folds, {images.sum()} images, each scored by the model that had not seen it:"]
+        lines = [f"{len(names)} folds, {many(images.sum(), 'image')}, each scored by the model that had not seen it:"]
         for key, title in _SCORES.items():
             each = ", ".join(f"{value:.3f}" for value in means[key])
             lines.append(f"  {title:<20}{overall[key]:.3f}   ({each})")

@@ -14,6 +14,7 @@ from flowseg.sources.spellings import under
 from flowseg.training.options import TrainOptions
 from flowseg.training.split import USUAL_PART, Split, fold, held_out
 from flowseg.training.waiting import UNWATCHED, Watch
+from flowseg.words import many
 
 _SAME = ("crops", "epochs", "batch_size", "lr", "weight_decay", "ema", "freeze", "seed")
 _ALSO_SAME = ("workers", "device", "precision", "compile", "reports", "patience")
@@ -131,6 +132,6 @@ def with_columns(data: Collection, path: Path) -> Collection:
     found = {item.name: values_of(item) for item in data}
     missing = [name for name, values in found.items() if values is None]
     if missing:
-        raise InputError(f"{path} says nothing about {len(missing)} images, such as {missing[0]}")
+        raise InputError(f"{path} says nothing about {many(len(missing), 'image')}, such as {missing[0]}")
     wider = [replace(item, columns={**item.columns, **(found[item.name] or {})}) for item in data]
     return replace(data, items=tuple(wider))

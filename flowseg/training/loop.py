@@ -27,6 +27,7 @@ from flowseg.training.run_folder import Report, RunFolder
 from flowseg.training.split import Split
 from flowseg.training.step import Losses, Stepper
 from flowseg.training.waiting import UNWATCHED, Watch
+from flowseg.words import many
 
 _PICTURES = 4
 _VALIDATION_CROPS = 64
@@ -181,7 +182,7 @@ class Loop:
         except torch.OutOfMemoryError as error:
             fits = self._batch_that_fits(batch)
             raise TrainingError(
-                f"no memory for batches of {len(batch.images)} crops of {batch.images.shape[-1]} pixels; "
+                f"no memory for batches of {many(len(batch.images), 'crop')} of {batch.images.shape[-1]} pixels; "
                 + (f"batch_size {fits} fits (--batch-size {fits})" if fits else "not even for one: train smaller crops")
             ) from error
 

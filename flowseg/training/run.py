@@ -26,6 +26,7 @@ from flowseg.training.processes import Processes, joined
 from flowseg.training.run_folder import Report, RunFolder
 from flowseg.training.split import Split, in_both
 from flowseg.training.waiting import UNWATCHED, Watch
+from flowseg.words import many
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +52,7 @@ class Trained(NamedTuple):
     history: list[Report]
 
     def __repr__(self) -> str:
-        return f"Trained({os.fspath(self.model)}, {len(self.history)} reports)"
+        return f"Trained({os.fspath(self.model)}, {many(len(self.history), 'report')})"
 
     def plot(self) -> "Figure":
         """Draw losses, scores and learning rate (matplotlib)."""
@@ -234,9 +235,8 @@ def _read(split: Split, config: ModelConfig, asked: Asked, processes: Processes,
         if asked_for and not left:
             raise InputError(f"none of the images to {what} on can be used")
     if both := in_both(usable):
-        watch.say(
-            f"note: {len(both)} images to validate on, such as {both[0]}, are trained on: scores will be too good"
-        )
+        images = many(len(both), "image")
+        watch.say(f"note: trained on, too: {images} to validate on, such as {both[0]}; scores will be too good")
     return usable, _diameter(found, usable)
 
 
@@ -290,7 +290,7 @@ def _with_data(
     config = config if asked.diameter is None else replace(config, diameter_mean=asked.diameter)
     if options.crop.rescale == "none":
         diameter = config.diameter_mean
-    data = asked.described or f"{len(split.train)} images"
+    data = asked.described or many(len(split.train), "image")
     return replace(
         config,
         name=name,

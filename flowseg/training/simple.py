@@ -20,6 +20,7 @@ from flowseg.training.run_folder import RunFolder
 from flowseg.training.shown import Shown
 from flowseg.training.split import USUAL_PART, Split, held_out
 from flowseg.training.waiting import Watch
+from flowseg.words import many
 
 Source = str | os.PathLike[str] | Collection | Sequence[Any]
 
@@ -171,8 +172,8 @@ def _items(source: Collection | Sequence[Any], axes: str | None, skipping: Watch
         return list(source), source.root.resolve().name
     given = list(source)
     if all(isinstance(one, Item) for one in given):
-        return given, f"{len(given)} images"
-    return memory.items(given, axes), f"{len(given)} images given as arrays"
+        return given, many(len(given), "image")
+    return memory.items(given, axes), f"{many(len(given), 'image')} given as arrays"
 
 
 def _print(text: str) -> None:

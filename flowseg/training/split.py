@@ -7,6 +7,7 @@ import numpy as np
 
 from flowseg.errors import OptionError
 from flowseg.sources.collection import Item
+from flowseg.words import many
 
 #: How much is held back where nothing else is asked for.
 USUAL_PART = 0.15
@@ -92,8 +93,8 @@ def fold(items: Sequence[Item], folds: int, number: int, seed: int, *, group: st
     )
     if not split.train or not split.validation:
         raise OptionError(
-            f"{len(items)} images"
-            + (f" in {len(set(_values(items, group)))} groups of {group}" if group else "")
+            many(len(items), "image")
+            + (f" in {many(len(set(_values(items, group))), 'group')} of {group}" if group else "")
             + f" cannot be split in {folds} parts: one is empty"
         )
     return split

@@ -232,5 +232,5 @@ def test_scores_survive_json() -> None:
 
 
 def test_scores_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(InputError, match="a has 1 predicted instances and 2 scores"):
+    with pytest.raises(InputError, match="a has 1 predicted instance and 2 scores"):
         compare(collection(item("a", [[1, 1]], scores=(0.5, 0.4))), collection(a=[[1, 1]]))

@@ -263,7 +263,7 @@ def test_wrong_options_and_inputs_are_refused() -> None:
         rle.encode([0, 1, 1])
     with pytest.raises(InputError, match="rows is one str"):
         rle.decode_labels("1 1", (2, 3))
-    with pytest.raises(InputError, match="1 names for 2 rows"):
+    with pytest.raises(InputError, match="1 name for 2 rows"):
         rle.decode_labels(["1 1", "2 1"], (2, 3), names=["a"])
 
 

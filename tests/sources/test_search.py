@@ -134,7 +134,7 @@ def test_nothing_found(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(InputError, match=r"no image in folder empty: looked for \*.tif.*--recursive"):
         image_files.find("empty")
-    with pytest.raises(InputError, match="1 other files"):
+    with pytest.raises(InputError, match="1 other file"):
         image_files.find("*.txt")
     with pytest.raises(InputError, match="no input"):
         image_files.find([])

@@ -142,7 +142,7 @@ def test_images_without_masks_are_noted(tmp_path: Path) -> None:
         Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / f"{name}.png")
     write(tmp_path / "a_seg.npy", content())
     data = open_collection(tmp_path)
-    assert data.notes == (f"2 images in {tmp_path} have no *_seg.npy and are left out: b.png, c.png",)
+    assert data.notes == (f"2 images in {tmp_path} left out, without *_seg.npy: b.png, c.png",)
     assert open_collection(tmp_path / "a_seg.npy").notes == ()
 
 

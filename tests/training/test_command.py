@@ -142,7 +142,7 @@ def test_data_to_validate_on_are_others(tmp_path: Path) -> None:
         assert result.exit_code == 1
         assert f"{option} parts DATA, and --val gives other data" in result.output
     result = run(data, "-o", tmp_path / "run", *SMALL, "--crops", 8, "--val", data)
-    assert "note: 3 images to validate on, such as c0, are trained on: scores will be too good" in result.output
+    assert "note: trained on, too: 3 images to validate on, such as c0; scores will be too good" in result.output
 
 
 def test_what_is_stratified_by_has_scores_of_each_group(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_folder_and_items_give_the_same(tmp_path: Path) -> None:
 def test_images_validated_on_that_are_trained_on_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = items(tmp_path / "data", 2)
     flowseg.train(data, tmp_path / "run", val=data[:1], **TINY | {"crops": 4})
-    assert "1 images to validate on, such as 000, are trained on: scores will be too good" in capsys.readouterr().out
+    assert "trained on, too: 1 image to validate on, such as 000; scores will be too good" in capsys.readouterr().out
 
 
 def test_masks_in_memory_are_what_they_were() -> None:

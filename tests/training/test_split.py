@@ -63,7 +63,7 @@ def test_what_cannot_be_split_is_refused() -> None:
     for wrong in (lambda: held_out(items, 1.0, 0), lambda: fold(items, 2, 2, 0), lambda: fold(items[:2], 5, 4, 0)):
         with pytest.raises(OptionError):
             wrong()
-    with pytest.raises(OptionError, match="in 1 groups of plate"):
+    with pytest.raises(OptionError, match="in 1 group of plate"):
         fold(items, 2, 0, 0, group="plate")
     with pytest.raises(OptionError, match="no column 'day'; there are kind, plate"):
         fold(items, 2, 0, 0, stratify="day")
