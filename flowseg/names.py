@@ -3,7 +3,7 @@
 import os
 import unicodedata
 from collections.abc import Iterable
-from pathlib import Path, PurePath, PureWindowsPath
+from pathlib import Path, PurePath
 from uuid import uuid4
 
 from flowseg import files
@@ -35,14 +35,18 @@ def below_drive(path: PurePath) -> str:
     return path.as_posix().lstrip("/").removeprefix("?/").replace(":", "", 1)
 
 
-def last_part(path: str) -> str:
-    r"""Return the name of a file whose path another system may have written.
+def parts(path: str) -> list[str]:
+    r"""Return the folders and the name of a file whose path any system may have written: backslashes part them, too.
 
-    >>> last_part("/data/a.tif"), last_part(r"D:\data\a.tif"), last_part("")
-    ('a.tif', 'a.tif', '')
+    >>> parts(r"D:\data/x\a.tif"), parts("/data/./a.tif")
+    (['D:', 'data', 'x', 'a.tif'], ['data', 'a.tif'])
     """
-    windows = PureWindowsPath(path)
-    return windows.name if windows.drive else PurePath(path).name
+    return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
+
+
+def last_part(path: str) -> str:
+    """Return the name of a file; see `parts`."""
+    return (parts(path) or [""])[-1]
 
 
 def folded(name: str) -> str:

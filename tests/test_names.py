@@ -1,10 +1,12 @@
 """Names of files: of several drives, on disks that take two for one, and on Windows."""
 
 import os
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowseg import files, names
 from flowseg.convert import Conversion, convert
@@ -49,6 +51,33 @@ def test_files_of_several_drives_are_named_below_them(monkeypatch: pytest.Monkey
     monkeypatch.setattr(os.path, "commonpath", apart)
     assert list(named(paths)) == ["C/plate/a", "D/plate/a"]
     assert names.below_drive(PureWindowsPath(r"\\?\D:\plate\a.tif")) == "D/plate/a.tif"
+
+
+# Names as they are in paths of every system: without what parts them, and not "." or "..".
+parts_of_paths = st.text(st.characters(exclude_characters="/\\", exclude_categories=["Cs"]), min_size=1).filter(
+    lambda part: part not in (".", "..")
+)
+
+
+@given(st.lists(parts_of_paths, min_size=1, max_size=5), st.data())
+def test_a_path_is_taken_apart_alike_whichever_system_wrote_it(wanted: list[str], data: st.DataObject) -> None:
+    between = [data.draw(st.sampled_from(["/", "\\", "//", "\\\\", "/./", "\\.\\"])) for _ in wanted[1:]]
+    before = data.draw(st.sampled_from(["", "/", "./", ".\\", "\\\\", "//"]))
+    path = before + wanted[0] + "".join(f"{mark}{part}" for mark, part in zip(between, wanted[1:], strict=True))
+    assert names.parts(path) == wanted
+    assert names.last_part(path) == wanted[-1]
+    assert names.last_part(f"C:\\{path}") == names.last_part(f"C:/{path}") == wanted[-1]
+
+
+def test_a_path_of_nothing_has_no_name() -> None:
+    assert [names.last_part(path) for path in ("", "/", "\\", "./")] == [""] * 4
+
+
+@given(parts_of_paths)
+def test_systems_agree_on_the_names_of_their_own_paths(name: str) -> None:
+    assert names.last_part(f"/data/{name}") == PurePosixPath(f"/data/{name}").name
+    if ":" not in name:
+        assert names.last_part(f"D:\\data\\{name}") == PureWindowsPath(f"D:\\data\\{name}").name
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flowseg.errors import InputError
+from flowseg.names import parts
 from flowseg.sources._gather import Gathered, told, unsafe, whole
 from flowseg.sources._search import EXTENSIONS
 from flowseg.sources.spellings import spellings, under
@@ -102,13 +103,13 @@ def _file_name(text: str) -> str:
     >>> _file_name("./x/a.png"), _file_name("C:\\data\\a.png"), _file_name("/home/me/a.png")
     ('x/a.png', 'data/a.png', 'home/me/a.png')
     """
-    parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
-    if len(parts) > 1 and _DRIVE.fullmatch(parts[0]):
-        del parts[0]
-    wrong = next((problem for problem in map(unsafe, parts or [""]) if problem), None)
+    below = parts(text)
+    if len(below) > 1 and _DRIVE.fullmatch(below[0]):
+        del below[0]
+    wrong = next((problem for problem in map(unsafe, below or [""]) if problem), None)
     if wrong:
         raise InputError(f"the file name {short(text)} is refused: {wrong}")
-    return "/".join(parts)
+    return "/".join(below)
 
 
 def is_id(number: object) -> bool:

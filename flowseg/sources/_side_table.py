@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from flowseg.errors import InputError
+from flowseg.names import last_part
 from flowseg.sources import _csv
 from flowseg.sources._gather import files_in
 
@@ -28,7 +29,7 @@ def columns_beside(root: Path) -> dict[str, dict[str, str]]:
         if row.fields is None or len(row.fields) != len(names):
             continue
         key = row.fields[0].strip()
-        key = Path(key.replace("\\", "/")).stem if "file" in names[0] else key
+        key = Path(last_part(key)).stem if "file" in names[0] else key
         if key in found:  # a row an instance, not an image
             return {}
         found[key] = dict(zip(names[1:], (value.strip() for value in row.fields[1:]), strict=True))

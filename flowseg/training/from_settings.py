@@ -8,6 +8,7 @@ from typing import Any
 from flowseg.augment import AugmentOptions
 from flowseg.dataset import CropOptions
 from flowseg.errors import InputError, OptionError
+from flowseg.names import last_part
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.data_sets import How, opened, side_table
 from flowseg.sources.spellings import under
@@ -123,7 +124,7 @@ def _sound(data: Collection, settings: Mapping[str, Any], watch: Watch) -> Colle
 def with_columns(data: Collection, path: Path) -> Collection:
     """Add what a table says about the items; its first column, or ``id``, ``image`` or ``name``, is their name."""
     said = side_table(path)
-    by_stem = {Path(name.replace("\\", "/")).stem: values for name, values in said.items()}
+    by_stem = {Path(last_part(name)).stem: values for name, values in said.items()}
 
     def values_of(item: Item) -> dict[str, str] | None:
         named = (item.name, item.path.name if item.path is not None else "")
