@@ -22,10 +22,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from uuid import uuid4
 
-from flowseg import files
+from flowseg import connection, files
 from flowseg.errors import DownloadError, OptionError
 from flowseg.filelock import hold
 
@@ -116,7 +116,7 @@ def fetch(wanted: Wanted, *, limits: Limits | None = None, progress: Progress | 
         The file cannot be had, or is not the one wanted. Nothing has the target's name then.
     """
     limits = limits or Limits()
-    _check_address(wanted.url)
+    connection.check_address(wanted.url)
     with _writing(wanted.target):
         wanted.target.parent.mkdir(parents=True, exist_ok=True)
     lock = wanted.target.with_name(f".{wanted.target.name}.lock")
@@ -266,7 +266,7 @@ def _transfer(part: _Part, wanted: Wanted, limits: Limits, progress: Progress | 
     """Make one request and write what comes; an error where the file is not whole after it."""
     headers = part.headers(wanted)
     try:
-        response = _opener().open(urllib.request.Request(wanted.url, headers=headers), timeout=limits.timeout)
+        response = connection.opener().open(urllib.request.Request(wanted.url, headers=headers), timeout=limits.timeout)
     except urllib.error.HTTPError as error:
         with error:
             if not (error.code == 416 and headers):
@@ -366,36 +366,3 @@ def _writing(path: Path) -> Iterator[None]:
             raise DownloadError(f"the disk is full: cannot write {path}. What came so far is kept") from error
         way_out = "FLOWSEG_HOME names another folder"
         raise DownloadError(f"cannot write {path}: {error.strerror or error}. {way_out}") from error
-
-
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follow redirects, but never from a protected connection to an open one."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        scheme = urllib.parse.urlsplit(newurl).scheme
-        if scheme not in {"http", "https"} or (req.type == "https" and scheme == "http"):
-            fp.close()
-            raise DownloadError(f"{req.full_url} redirects to {newurl}, which is not protected: not followed")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """Return an opener that verifies certificates, whatever other packages did to this process's defaults."""
-    context = ssl.create_default_context()
-    if not context.get_ca_certs() and not os.environ.get("SSL_CERT_FILE"):
-        import certifi  # some Pythons come without the system's authorities
-
-        context.load_verify_locations(certifi.where())
-    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _SafeRedirects)
-    opener.addheaders = [("User-Agent", "flowseg"), ("Accept-Encoding", "identity")]
-    return opener
-
-
-def _check_address(url: str) -> None:
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise OptionError(f"the address {url!r} is not of the form http(s)://host/path")
-    if parts.username is not None:
-        raise OptionError(f"the address of {parts.hostname} holds a user name, which is not supported")

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowseg import download
+from flowseg import connection, download
 from flowseg.download import Limits, Wanted
 from flowseg.errors import DownloadError, OptionError
 from tests.peers import Server, serving
@@ -166,7 +166,7 @@ def test_a_protected_connection_is_never_left() -> None:
     from email.message import Message
     from io import BytesIO
 
-    handler, request = download._SafeRedirects(), urllib.request.Request("https://here/m")
+    handler, request = connection._SafeRedirects(), urllib.request.Request("https://here/m")
     with pytest.raises(DownloadError, match="not protected"):
         handler.redirect_request(request, BytesIO(), 302, "Found", Message(), "http://here/m")
     assert handler.redirect_request(request, BytesIO(), 302, "Found", Message(), "https://there/m") is not None
@@ -178,7 +178,7 @@ def test_certificates_are_verified_whatever_others_did(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(ssl, "_create_default_https_context", ssl._create_unverified_context)
     monkeypatch.setattr(urllib.request, "_opener", None)
-    (handler,) = (each for each in download._opener().handlers if isinstance(each, urllib.request.HTTPSHandler))
+    (handler,) = (each for each in connection.opener().handlers if isinstance(each, urllib.request.HTTPSHandler))
     context = handler._context  # type: ignore[attr-defined]
     assert context.verify_mode == ssl.CERT_REQUIRED
     assert context.check_hostname
