@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from flowseg import checkpoint, plots, threads
 from flowseg.augment import NOTHING
@@ -25,7 +24,7 @@ from flowseg.training.options import TrainOptions
 from flowseg.training.processes import Processes, shared_normalisation
 from flowseg.training.run_folder import Report, RunFolder
 from flowseg.training.split import Split
-from flowseg.training.step import Losses, Stepper
+from flowseg.training.step import Losses, Stepper, is_out_of_memory, let_go_of_memory
 from flowseg.training.waiting import UNWATCHED, Watch
 from flowseg.words import many
 
@@ -179,7 +178,9 @@ class Loop:
                 f"{error}: the batch is kept in {path}. Look for images with extreme values in it, or train with a "
                 f"lower learning rate (now {self.stepper.lr:.3g})"
             ) from error
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             fits = self._batch_that_fits(batch)
             raise TrainingError(
                 f"no memory for batches of {many(len(batch.images), 'crop')} of {batch.images.shape[-1]} pixels; "
@@ -190,10 +191,12 @@ class Loop:
         """Find by halves how many crops the device has memory for."""
         count = len(batch.images) // 2
         while count:
-            torch.cuda.empty_cache()
+            let_go_of_memory(self.stepper.device)
             try:
                 self.stepper.step(Batch(*(None if part is None else part[:count] for part in batch)))  # type: ignore[arg-type]
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 count //= 2
             else:
                 return count

@@ -258,6 +258,19 @@ def device_name(asked: str) -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether a device has no memory left: of Apple's GPUs, torch says so in words alone."""
+    return isinstance(error, torch.OutOfMemoryError) or "MPS backend out of memory" in str(error)
+
+
+def let_go_of_memory(device: torch.device) -> None:
+    """Give back what torch keeps of a GPU's memory for later."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
 def _half_type(precision: str, device: torch.device) -> torch.dtype | None:
     """Return bfloat16 where it is asked for, or faster."""
     if precision == "fp32":

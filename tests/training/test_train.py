@@ -385,16 +385,36 @@ def test_patience_ends_a_training_that_does_not_improve(tmp_path: Path) -> None:
     assert len(done.history) == 3
 
 
-def test_no_memory_names_the_batch_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("no memory"),
+        RuntimeError(
+            "MPS backend out of memory (MPS allocated: 17.9 GB, other allocations: 96.0 KB)."
+        ),
+    ],
+)
+def test_no_memory_names_the_batch_that_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
     real = Stepper.step
 
     def small_device(self: Stepper, batch: object) -> object:
         if len(batch.images) > 1:  # type: ignore[attr-defined]
-            raise torch.OutOfMemoryError("no memory")
+            raise error
         return real(self, batch)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Stepper, "step", small_device)
     with pytest.raises(TrainingError, match=r"batches of 4 crops of 32 pixels.*--batch-size 1"):
+        run(items(tmp_path / "data", 2), tmp_path / "run", OPTIONS, TINY)
+
+
+def test_other_errors_of_a_device_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Stepper, batch: object) -> object:
+        raise RuntimeError("the device is gone")
+
+    monkeypatch.setattr(Stepper, "step", broken)
+    with pytest.raises(RuntimeError, match=r"^the device is gone$"):
         run(items(tmp_path / "data", 2), tmp_path / "run", OPTIONS, TINY)
 
 
