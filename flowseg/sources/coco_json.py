@@ -5,7 +5,7 @@ Masks are decoded once, when the file is opened, so that all that cannot be read
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from flowseg.sources import _coco_pictures
 from flowseg.sources._coco_pictures import Picture, Places, Shape, is_id, short
 from flowseg.sources._gather import Gathered, files_in, held, told, told_shape, whole
 from flowseg.sources.collection import Category, Collection, Item
+from flowseg.words import many
 
 _MOST_STEPS = 10**7  # of an outline on the finer grid: less than a tenth of a second
 
@@ -83,7 +84,7 @@ def _collected(path: Path, content: dict[str, Any], places: Places) -> Collectio
         item = _item(gathered, names[number], pictures[number], file, scored, categories)
         if item is not None:
             gathered.items.append(item)
-    _note_crowds(gathered, pictures)
+    _note_what_is_left_out(gathered, [each for picture in pictures.values() for each in picture.annotations])
     return replace(gathered.collection(path, "coco"), categories=tuple(categories.values()))
 
 
@@ -106,11 +107,12 @@ def _files_of(
     return {number: file for number, file in found.items() if pictures[number].file in own}
 
 
-def _note_crowds(gathered: Gathered, pictures: Mapping[Any, Picture]) -> None:
-    crowds = sum(_is_crowd(each) for picture in pictures.values() for each in picture.annotations)
-    if crowds:
-        what = "annotation is a crowd" if crowds == 1 else "annotations are crowds"
-        gathered.notes.append(f"{crowds} {what} (iscrowd): several cells under one mask, left out")
+def _note_what_is_left_out(gathered: Gathered, annotations: Sequence[Mapping[str, Any]]) -> None:
+    if crowds := sum(map(_is_crowd, annotations)):
+        what = many(crowds, "annotation is a crowd", "annotations are crowds")
+        gathered.notes.append(f"{what} (iscrowd): several cells under one mask, left out")
+    if pointed := sum(bool(each.get("keypoints")) for each in annotations):
+        gathered.notes.append(f"{many(pointed, 'annotation has', 'annotations have')} keypoints, which are left out")
 
 
 def _is_crowd(annotation: Mapping[str, Any]) -> bool:

@@ -73,6 +73,13 @@ def test_crowds_are_left_out_and_counted(tmp_path: Path) -> None:
     assert data.notes == ("1 annotation is a crowd (iscrowd): several cells under one mask, left out",)
 
 
+def test_keypoints_are_told_to_be_left_out(tmp_path: Path) -> None:
+    points = [of(2, listed(masks()[1]), keypoints=[4, 5, 2]), of(3, listed(masks()[2]), keypoints=[])]
+    assert open_collection(write(tmp_path, [of(1, [SQUARE]), *points])).notes == (
+        "1 annotation has keypoints, which are left out",
+    )
+
+
 def test_columns_and_categories(tmp_path: Path) -> None:
     images = [{"id": 7, "file_name": "x/a.png", "height": 20, "width": 30, "cell_type": "cort", "license": 3}]
     (tmp_path / "x").mkdir()

@@ -389,9 +389,7 @@ def test_patience_ends_a_training_that_does_not_improve(tmp_path: Path) -> None:
     "error",
     [
         torch.OutOfMemoryError("no memory"),
-        RuntimeError(
-            "MPS backend out of memory (MPS allocated: 17.9 GB, other allocations: 96.0 KB)."
-        ),
+        RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB, other allocations: 96.0 KB)."),
     ],
 )
 def test_no_memory_names_the_batch_that_fits(
