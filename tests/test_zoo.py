@@ -394,7 +394,7 @@ def test_show_tells_terms_and_citation(place: Place) -> None:
 
 def test_show_tells_the_thresholds_of_a_model_that_comes_along() -> None:
     lines = flowseg("models", "show", "nuclei").splitlines()
-    told = next(line for line in lines if line.split()[0] == "histology")
+    told = next(line for line in lines if line.split()[0] == "brightfield")
     assert "flow error" in told
     assert told.index("cell probability") == next(line for line in lines if line.startswith("licence")).index("CC0")
 
