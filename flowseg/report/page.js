@@ -33,7 +33,8 @@ const flowseg = (() => {
     if (key === null) listed.sort((a, b) => names.compare(a.name, b.name));
     else listed.sort((a, b) => key(a) - key(b));
     $("list").replaceChildren(...listed.map(card));
-    $("shown").textContent = listed.length === ROWS.length ? `${ROWS.length} images` : `${listed.length} of ${ROWS.length} images`;
+    const all = ROWS.length === 1 ? "1 image" : `${ROWS.length} images`;
+    $("shown").textContent = listed.length === ROWS.length ? all : `${listed.length} of ${all}`;
     draw();
   }
 
