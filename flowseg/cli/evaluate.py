@@ -110,7 +110,7 @@ def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
     predictions = data_sets.opened(pred, settings["format_"], of_pred, expect_labels=True)
     data_sets.How(order=settings["order"]).require_used(predictions)
     data_sets.How(order=settings["truth_order"]).require_used(truths)
-    data_sets.How(images=settings["images"], recursive=recursive).require_used(predictions, truths)
+    data_sets.How(images=settings["images"]).require_used(predictions, truths)
     for side in (predictions, truths):
         # What cannot be read is not empty: of the truth, it can only be left out whole.
         if settings["missing"] == "error" or not len(side) or (side is truths and settings["missing"] == "empty"):

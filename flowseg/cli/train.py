@@ -184,7 +184,7 @@ def _kept_settings(context: click.Context, run: Path) -> dict[str, Any]:
 
 def _found_again(settings: dict[str, Any], started_in: Path) -> dict[str, Any]:
     """Return settings with files and folders where they are, as seen from here."""
-    named = {name: settings[name] for name in ("data", "images", "masks", "val", "columns") if settings[name]}
+    named = {name: settings[name] for name in _PLACES if settings[name]}
     moved = {name: str(started_in / text) for name, text in named.items() if not Path(text).exists()}
     return {**settings, **{name: text for name, text in moved.items() if Path(text).exists()}}
 

@@ -18,7 +18,7 @@ from flowseg.training.waiting import Bar, counted, silent
 from flowseg.tune import Choice, Predicted, Tuned, tune
 
 _FACTORS = (0.8, 1.0, 1.25)  # of the median diameter in the images trained on
-_LEAST_IMAGES = 3  # fewer say nothing about a diameter: of two, one in three times a worse one looks better
+_LEAST_IMAGES = 3  # fewer say nothing about a diameter: both of two are better by chance once in four times
 _LEAST_GAIN = 0.002  # of mean AP
 
 

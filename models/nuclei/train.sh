@@ -30,8 +30,7 @@ part second "$data" --val-part 0.15 --seed 1 --pretrained "$run/first/model.safe
 part third "$data" --val-part 0.15 --seed 1 --pretrained "$run/second/model.safetensors" --diameter-mean 26 \
   --crops 58000 --crop-size 144 --batch-size 8 --lr 0.0015 --ema 0.999 --reports 4 --augment colour=0.3
 
-# Again, on crops that it has not seen: the second and third began with the same ones. Another seed draws others; it would
-# hold back other images, too, so those that were are put apart.
+# Again, on crops that another seed draws. It would hold back other images, too, so those that were are put apart.
 for folder in images masks; do
   mkdir -p "$run/learned/$folder" "$run/held-back/$folder"
   for file in "$data/$folder"/*; do
