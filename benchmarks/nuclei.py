@@ -45,7 +45,7 @@ VARIANTS = {
     "flows by distance": Variant({"target": "distance"}),
     "flows weighted by area": Variant({"weight": "area"}),
     "colours stretched by up to 0.3": Variant({"augment": replace(AUGMENT, colour=0.3)}),
-    "kinds drawn by their size": Variant({"balance": ""}),
+    "kinds drawn by their size": Variant({"balance": "", "evenness": 1.0}),
     "widths 12, 24, 48, 96": Variant(widths=(12, 24, 48, 96)),
     "widths 24, 48, 96, 192": Variant(widths=(24, 48, 96, 192)),
 }

@@ -109,7 +109,7 @@ class Loop:
             shared_normalisation(network)
         self.stepper = Stepper(network, options, self._steps, task.pretrained, processes.count)
         self._crops = self._make_crops(split.train, options.crop)
-        still = replace(options.crop, augment=NOTHING, balance="")
+        still = replace(options.crop, augment=NOTHING, balance="", evenness=1.0)
         self._still = self._make_crops(split.validation, still) if split.validation else None
         self.history: list[Report] = []
         self.best = -math.inf

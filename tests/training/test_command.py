@@ -190,7 +190,19 @@ def test_help_begins_with_what_matters_and_has_a_place_for_every_option() -> Non
 def test_a_table_tells_more_about_images(tmp_path: Path) -> None:
     data = pairs(tmp_path / "cells", 4)
     (tmp_path / "about.csv").write_text("id,kind\n" + "".join(f"c{n},{'ab'[n % 2]}\n" for n in range(4)))
-    words = [*SMALL, "--crops", 8, "--columns", tmp_path / "about.csv", "--balance", "kind", "--stratify", "kind"]
+    words = [
+        *SMALL,
+        "--crops",
+        8,
+        "--columns",
+        tmp_path / "about.csv",
+        "--balance",
+        "kind",
+        "--evenness",
+        0.5,
+        "--stratify",
+        "kind",
+    ]
     result = run(data, "-o", tmp_path / "run", *words, "--val-part", 0.5)
     assert result.exit_code == 0, result.output
     assert "| b | 1 |" in (tmp_path / "run/MODEL_CARD.md").read_text()
