@@ -53,6 +53,12 @@ class EnlargingConvolution(nn.Conv2d):
 
 def twice_as_large(x: Tensor) -> Tensor:
     """Repeat every pixel: (N, channels, h, w) -> (N, channels, 2h, 2w), of the same type."""
+    if x.requires_grad and torch.compiler.is_compiling():
+        # Its gradient is a sum of four; that of `interpolate`, compiled, adds to memory pixel by pixel.
+        channels_last = x.permute(0, 2, 3, 1)
+        count, height, width, channels = channels_last.shape
+        large = channels_last[:, :, None, :, None].expand(count, height, 2, width, 2, channels)
+        return large.reshape(count, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
     with torch.autocast(x.device.type, enabled=False):  # which makes this float32 on a GPU, and all that follows
         return functional.interpolate(x, scale_factor=2.0, mode="nearest")
 

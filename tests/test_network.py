@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from flowseg.errors import InputError
-from flowseg.network import EnlargingConvolution, Network, idle_biases, unit_style
+from flowseg.network import EnlargingConvolution, Network, idle_biases, twice_as_large, unit_style
 from flowseg.options import Architecture
 from tests.networks import TINY, scrambled
 from tests.reference_network import Reference
@@ -52,6 +52,19 @@ def test_the_default_network_has_the_shape_of_cellposes() -> None:
     assert names["upsample.up.res_up_3.conv.conv_1.full.weight"].shape == (256, 256)
     assert names["output.2.weight"].shape == (3, 32, 1, 1)
     assert list(names)[:2] == ["diam_mean", "diam_labels"]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_compiled_network_enlarges_as_another(layout: torch.memory_format) -> None:
+    compiled = torch.compile(twice_as_large, backend="aot_eager")
+    given = torch.randn(2, 3, 4, 5).to(memory_format=layout)
+    ones = [given.clone().requires_grad_() for _ in range(2)]
+    made, wanted = compiled(ones[0]), twice_as_large(ones[1])
+    towards = torch.randn_like(wanted)
+    for large in (made, wanted):
+        large.backward(towards)
+    assert made.equal(wanted)
+    torch.testing.assert_close(ones[0].grad, ones[1].grad)
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5])

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-Tensors = tuple[Tensor | None, ...]
+from flowseg.training.sent import Tensors
 
 WARM = 3  # steps before one is recorded: kernels are chosen in them, and memory is found
 
@@ -27,7 +27,7 @@ def aside() -> Iterator[None]:
 
 
 class Recording:
-    """What two functions do on a GPU: one with a batch of one shape, the other after its result was looked at.
+    """What two functions do on a GPU, one after the other, with a batch of one shape.
 
     Nothing is done while it is recorded. Both have run a few times before, `aside`.
 
@@ -36,7 +36,7 @@ class Recording:
     first
         Takes the tensors of a batch, returns a tensor.
     second
-        What follows.
+        Takes that tensor, on the GPU, where nobody has looked at it yet.
     batch
         Of the shape that is recorded, in any memory.
     device
@@ -44,28 +44,31 @@ class Recording:
     """
 
     def __init__(
-        self, first: Callable[[Tensors], Tensor], second: Callable[[], None], batch: Tensors, device: torch.device
+        self, first: Callable[[Tensors], Tensor], second: Callable[[Tensor], None], batch: Tensors, device: torch.device
     ) -> None:
         self._batch = tuple(None if part is None else part.to(device, copy=True) for part in batch)
         self._first, self._second = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._first, capture_error_mode="thread_local"):
             self._result = first(self._batch)
         with torch.cuda.graph(self._second, pool=self._first.pool(), capture_error_mode="thread_local"):
-            second()
+            second(self._result)
+        self._reading = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._read = torch.empty(self._result.shape, dtype=self._result.dtype, pin_memory=True)
 
     def fits(self, batch: Tensors) -> bool:
         """Return whether a batch has the shape that was recorded."""
         shapes = [[None if part is None else part.shape for part in parts] for parts in (batch, self._batch)]
         return shapes[0] == shapes[1]
 
-    def first(self, batch: Tensors) -> Tensor:
-        """Do the first function's work with a batch from any memory; the result is overwritten by the next call."""
+    def play(self, batch: Tensors) -> Tensor:
+        """Do both functions' work with a batch from any memory; return the first one's result while the second runs."""
         for kept, given in zip(self._batch, batch, strict=True):
             if kept is not None and given is not None:
                 kept.copy_(given, non_blocking=True)
         self._first.replay()
-        return self._result
-
-    def second(self) -> None:
-        """Do the second function's work."""
+        self._reading.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._reading):
+            self._read.copy_(self._result, non_blocking=True)
         self._second.replay()
+        self._reading.synchronize()
+        return self._read.clone()

@@ -3,10 +3,10 @@
 import copy
 import math
 import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any, NamedTuple, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,7 +17,8 @@ from flowseg.engines.torch_engine import device_of, layout_of, may_copy_later
 from flowseg.errors import OptionError, TrainingError
 from flowseg.network import Network, idle_biases
 from flowseg.training.options import TrainOptions
-from flowseg.training.recorded import WARM, Recording, Tensors, aside
+from flowseg.training.recorded import WARM, Recording, aside
+from flowseg.training.sent import Tensors, sent, tensors
 
 _LEAST_LR = 0.01  # of the largest, at the end of the cosine
 
@@ -98,31 +99,43 @@ class Stepper:
                 module = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
         return torch.compile(module) if self.options.compile else module  # type: ignore[return-value]
 
-    def step(self, batch: Batch) -> Losses:
+    def sent(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensors]]:
+        """Yield batches, and what `step` takes beside each: its tensors, sent to the device ahead of the step."""
+        return sent(batches, self.device)
+
+    def step(self, batch: Batch, there: Tensors | None = None) -> Losses:
         """Train on one batch; the losses are those before the step.
 
         Raises
         ------
         TrainingError
-            The loss is not finite. Nothing was changed.
+            The loss is not finite. No weight was changed.
         """
-        tensors = _tensors(batch)
-        recording = self._recorded(tensors)
-        with aside() if recording is None and self._recordable else nullcontext():
-            losses = (recording.first if recording else self._gradients)(tensors).cpu()
-            if not math.isfinite(losses[0]):
-                raise TrainingError(f"the loss is {losses[0].item()} at step {self.done + 1}")
+        there = tensors(batch) if there is None else there
+        recording = self._recorded(there)
+        if recording is not None:
             self._set_rates()
-            (recording.second if recording else self._update)()
+            losses = recording.play(there)
+            self._look(losses)
+        else:
+            with aside() if self._recordable else nullcontext():
+                losses = self._gradients(there).cpu()
+                self._look(losses)
+                self._set_rates()
+                self._update()
         self.done += 1
         return Losses(*losses)
+
+    def _look(self, losses: Tensor) -> None:
+        if not math.isfinite(losses[0]):
+            raise TrainingError(f"the loss is {losses[0].item()} at step {self.done + 1}")
 
     def _recorded(self, batch: Tensors) -> Recording | None:
         """Return the recording of a step with such batches, made when there were a few; None: do without."""
         if self._recording is None and self._recordable and self._warm >= WARM:
             try:
                 with aside():
-                    self._recording = Recording(self._gradients, self._update, batch, self.device)
+                    self._recording = Recording(self._gradients, self._update_unseen, batch, self.device)
             except RuntimeError as error:  # an old driver, or no memory beside that of the steps before
                 warnings.warn(f"this GPU does not record steps, which takes longer: {error}", stacklevel=2)
                 self._recordable = False
@@ -137,13 +150,22 @@ class Stepper:
         losses.total.backward()  # type: ignore[no-untyped-call]
         return torch.stack(losses).detach()
 
-    def _update(self) -> None:
-        """Change the weights, and their running mean."""
+    def _update(self, follow: Any = None) -> None:
+        """Change the weights, and their running mean by a part of the way to them."""
         if self.options.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
         self.optimiser.step()
         if self.mean is not None:
-            update_mean(self.mean, self.network, self._follow)
+            update_mean(self.mean, self.network, self._follow if follow is None else follow)
+
+    def _update_unseen(self, losses: Tensor) -> None:
+        """Change the weights if the loss, which nobody has looked at yet, is finite."""
+        wrong = 1 - losses[0].isfinite().float()
+        self.optimiser.found_inf = wrong  # type: ignore[attr-defined]  # as torch's GradScaler tells it
+        try:
+            self._update(self._follow * (1 - wrong))
+        finally:
+            del self.optimiser.found_inf  # type: ignore[attr-defined]
 
     def _set_rates(self) -> None:
         follow = 1 - min(self.options.ema, (2 + self.done) / (11 + self.done))
@@ -158,7 +180,7 @@ class Stepper:
     @torch.no_grad()
     def validate(self, batch: Batch) -> Losses:
         """Return the losses of the weights that would be kept; nothing is changed."""
-        return self._losses(self.kept.eval(), _tensors(batch))
+        return self._losses(self.kept.eval(), tensors(batch))
 
     @property
     def kept(self) -> Network:
@@ -218,10 +240,6 @@ class Stepper:
             group["lr"] = self._rate  # not a copy of it
         if self.mean is not None:
             self.mean.load_state_dict(state["mean"])
-
-
-def _tensors(batch: Batch) -> Tensors:
-    return tuple(None if part is None else torch.from_numpy(np.ascontiguousarray(part)) for part in batch)
 
 
 @torch.no_grad()

@@ -33,7 +33,8 @@ def stepper(device: str = "cuda", recorded: bool = True, **settings: object) -> 
 
 
 def losses(one: Stepper, seeds: range = range(STEPS)) -> list[float]:
-    return [float(one.step(batch(seed=seed, side=32)).total) for seed in seeds]
+    batches = (batch(seed=seed, side=32) for seed in seeds)
+    return [float(one.step(kept, there).total) for kept, there in one.sent(batches)]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

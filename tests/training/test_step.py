@@ -17,6 +17,7 @@ from flowseg.options import Architecture
 from flowseg.training import step
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import SharedBatchNorm, shared_normalisation
+from flowseg.training.sent import tensors
 from flowseg.training.step import Stepper, loss, update_mean
 from tests.networks import layouts, scrambled
 
@@ -113,6 +114,37 @@ def test_a_loss_that_is_not_finite_changes_nothing() -> None:
     with pytest.raises(TrainingError, match="the loss is nan at step 1"):
         one.step(wrong)
     assert all(one.network.state_dict()[name].equal(tensor) for name, tensor in before.items() if "num_" not in name)
+
+
+@pytest.mark.parametrize("value", [1.0, np.nan, np.inf])
+def test_an_update_before_the_loss_was_looked_at_changes_nothing_where_it_is_not_finite(value: float) -> None:
+    one, same = stepper(ema=0.5, lr=0.01), stepper(ema=0.5, lr=0.01)
+    for each in (one, same):
+        each.step(batch())
+        each._gradients(tensors(batch(seed=1)))
+    before = {name: tensor.clone() for name, tensor in one.network.named_parameters()}
+    mean = {name: tensor.clone() for name, tensor in one.mean.state_dict().items() if "num_" not in name}
+    one._update_unseen(torch.tensor([value, 1.0, 1.0]))
+    if np.isfinite(value):
+        same._update()
+        for name, tensor in one.kept.state_dict().items():
+            torch.testing.assert_close(tensor, same.kept.state_dict()[name])
+        assert not all(tensor.equal(before[name]) for name, tensor in one.network.named_parameters())
+    else:
+        assert all(tensor.equal(before[name]) for name, tensor in one.network.named_parameters())
+        assert all(one.mean.state_dict()[name].equal(tensor) for name, tensor in mean.items())
+    wanted = 2 if np.isfinite(value) else 1
+    assert {int(state["step"]) for state in one.optimiser.state.values()} == {wanted}
+    one.step(batch(seed=2))  # the next one learns, whatever came before
+    assert {int(state["step"]) for state in one.optimiser.state.values()} == {wanted + 1}
+
+
+def test_batches_sent_ahead_are_the_batches() -> None:
+    batches = [batch(seed=seed) for seed in range(3)]
+    one, other = stepper(), stepper()
+    for given, (kept, there) in zip(batches, one.sent(iter(batches)), strict=True):
+        assert kept is given
+        assert float(one.step(kept, there).total) == float(other.step(given).total)
 
 
 def test_a_state_restores_everything() -> None:
