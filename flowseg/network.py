@@ -63,11 +63,23 @@ def twice_as_large(x: Tensor) -> Tensor:
         return functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
+class Normalisation(nn.BatchNorm2d):
+    """Cellpose's batch normalisation, which does not count its batches: nothing reads that, and it is a kernel each."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1e-5, momentum=0.05)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, C, H, W)."""
+        kept = self.running_mean, self.running_var, self.weight, self.bias
+        return functional.batch_norm(x, *kept, self.training, self.momentum or 0.0, self.eps)
+
+
 def convolution(channels: int, width: int, kernel: int, enlarge: bool = False) -> nn.Sequential:
     """Normalise, cut at zero, convolve: (N, channels, h, w) -> (N, width, h, w), or twice as large."""
     kind = EnlargingConvolution if enlarge else nn.Conv2d
     return nn.Sequential(
-        nn.BatchNorm2d(channels, eps=1e-5, momentum=0.05),
+        Normalisation(channels),
         nn.ReLU(inplace=True),
         kind(channels, width, kernel, padding=kernel // 2),
     )
@@ -75,7 +87,7 @@ def convolution(channels: int, width: int, kernel: int, enlarge: bool = False) -
 
 def projection(channels: int, width: int) -> nn.Sequential:
     """Change the number of channels on the way around a block: (N, channels, h, w) -> (N, width, h, w)."""
-    return nn.Sequential(nn.BatchNorm2d(channels, eps=1e-5, momentum=0.05), nn.Conv2d(channels, width, 1))
+    return nn.Sequential(Normalisation(channels), nn.Conv2d(channels, width, 1))
 
 
 def named(prefix: str, modules: list[nn.Module]) -> nn.Sequential:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from flowseg.errors import OptionError
+from flowseg.network import Normalisation
 
 _PATIENCE = timedelta(
     days=1
@@ -80,7 +81,7 @@ def joined(device: str) -> Iterator[tuple[Processes, str]]:
 def shared_normalisation(network: nn.Module) -> None:
     """Let every batch normalisation use the mean and variance of the whole batch, over all processes; in place."""
     for module in network.modules():
-        if type(module) is nn.BatchNorm2d:
+        if type(module) is Normalisation:
             module.__class__ = SharedBatchNorm
 
 
@@ -100,7 +101,7 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-class SharedBatchNorm(nn.BatchNorm2d):
+class SharedBatchNorm(Normalisation):
     """A batch normalisation over the parts of a batch that all processes have, on any device."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -120,7 +121,5 @@ class SharedBatchNorm(nn.BatchNorm2d):
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean, self.momentum or 0.0)
         self.running_var.lerp_(variance, self.momentum or 0.0)
