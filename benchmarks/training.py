@@ -64,13 +64,13 @@ def our_seconds(items: list[Item], device: str, steps: int, **how: Any) -> float
         crops.diameter(index)
     stepper = Stepper(Network(), TrainOptions(device=device, batch_size=BATCH, **how), steps)
     numbers = [range(start * BATCH, (start + 1) * BATCH) for start in range(steps + WARM)]
-    batches = stepper.sent(crops.batches(numbers, threads.count(), stepper.empty))
+    batches = stepper.ahead(crops.batches(numbers, threads.count(), stepper.empty))
     with heap.kept():  # as in `flowseg.train`
         for _ in range(WARM):
-            stepper.step(*next(batches))
+            stepper.step(next(batches), batches)
         started = time.perf_counter()
-        for batch, there in batches:
-            stepper.step(batch, there)
+        for batch in batches:
+            stepper.step(batch, batches)
         return (time.perf_counter() - started) / steps
 
 

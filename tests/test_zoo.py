@@ -132,7 +132,7 @@ def test_every_name_of_the_registry_is_whole() -> None:
         assert entry.licence_note
         assert entry.citations
         assert len(entry.channels) == (3 if entry.name in ("nuclei", "neurips_cellpose_default") else 2)
-        assert entry.diameter_mean == {"cellpose/nuclei": 17}.get(entry.name, 30)
+        assert entry.diameter_mean == {"cellpose/nuclei": 17, "nuclei": 34}.get(entry.name, 30)
         assert all(file.sha256 is None or len(file.sha256) == 64 for file in entry.files)
     assert zoo.find("cellpose/nuclei").file.name == "nucleitorch_0"
     assert zoo.find("cellpose/cyto3") is zoo.find("cyto3")

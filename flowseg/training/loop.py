@@ -19,11 +19,11 @@ from flowseg.network import Network
 from flowseg.options import ModelConfig
 from flowseg.sources.collection import Item
 from flowseg.training import validation
+from flowseg.training.ahead import Ahead
 from flowseg.training.events import Events
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import Processes, shared_normalisation
 from flowseg.training.run_folder import Report, RunFolder
-from flowseg.training.sent import Tensors
 from flowseg.training.split import Split
 from flowseg.training.step import Losses, Stepper, is_out_of_memory, let_go_of_memory
 from flowseg.training.waiting import UNWATCHED, Watch
@@ -145,9 +145,10 @@ class Loop:
             self._report()  # it was stopped while this report was made
         if self.processes.told_by_first(self._is_stuck()):
             return
-        for batch, there in self.stepper.sent(self._batches()):
+        ahead = self.stepper.ahead(self._batches())
+        for batch in ahead:
             with held_back():  # half a step cannot be kept, and cannot be done again
-                self._losses.append(float(self._step(batch, there).total))
+                self._losses.append(float(self._step(batch, ahead).total))
             report = self._report() if self.stepper.done in due else None
             if self.processes.first:
                 if report is None and time.monotonic() - self._saved > self.task.options.save_seconds:
@@ -169,9 +170,9 @@ class Loop:
         ]
         return self._crops.batches(numbers, options.workers or threads.count(), self.stepper.empty)
 
-    def _step(self, batch: Batch, there: Tensors) -> Losses:
+    def _step(self, batch: Batch, ahead: Ahead) -> Losses:
         try:
-            return self.stepper.step(batch, there)
+            return self.stepper.step(batch, ahead)
         except TrainingError as error:
             arrays = {name: array for name, array in batch._asdict().items() if array is not None}
             path = self.folder.keep_batch(**arrays)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from flowseg.training.sent import Tensors
+from flowseg.training.ahead import Tensors
 
 WARM = 3  # steps before one is recorded: kernels are chosen in them, and memory is found
 
@@ -60,15 +60,21 @@ class Recording:
         shapes = [[None if part is None else part.shape for part in parts] for parts in (batch, self._batch)]
         return shapes[0] == shapes[1]
 
-    def play(self, batch: Tensors) -> Tensor:
-        """Do both functions' work with a batch from any memory; return the first one's result while the second runs."""
+    def load(self, batch: Tensors) -> None:
+        """Let the next `play` be with this batch, from any memory."""
         for kept, given in zip(self._batch, batch, strict=True):
             if kept is not None and given is not None:
                 kept.copy_(given, non_blocking=True)
+
+    def play(self) -> None:
+        """Ask the GPU for both functions' work; it is not waited for."""
         self._first.replay()
         self._reading.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._reading):
             self._read.copy_(self._result, non_blocking=True)
         self._second.replay()
+
+    def result(self) -> Tensor:
+        """Return what the first function gave, as soon as it is known: the second may still run."""
         self._reading.synchronize()
         return self._read.clone()

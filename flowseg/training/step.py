@@ -3,7 +3,7 @@
 import copy
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any, NamedTuple, cast
 
@@ -16,9 +16,9 @@ from flowseg.dataset import Batch
 from flowseg.engines.torch_engine import device_of, layout_of, may_copy_later
 from flowseg.errors import OptionError, TrainingError
 from flowseg.network import Network, idle_biases
+from flowseg.training.ahead import Ahead, Tensors, tensors
 from flowseg.training.options import TrainOptions
 from flowseg.training.recorded import WARM, Recording, aside
-from flowseg.training.sent import Tensors, sent, tensors
 
 _LEAST_LR = 0.01  # of the largest, at the end of the cosine
 
@@ -82,6 +82,7 @@ class Stepper:
         on_gpu = self.device.type == "cuda"
         self._recordable = on_gpu and processes == 1
         self._recording: Recording | None = None
+        self._ready: Tensors | None = None  # what the recording is loaded with
         self._warm = 0
         # Both change with every step. On a GPU they are in its memory, where a recorded step finds them.
         self._rate: Any = torch.tensor(self._lr, device=self.device) if on_gpu else self._lr
@@ -99,35 +100,52 @@ class Stepper:
                 module = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
         return torch.compile(module) if self.options.compile else module  # type: ignore[return-value]
 
-    def sent(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensors]]:
-        """Yield batches, and what `step` takes beside each: its tensors, sent to the device ahead of the step."""
-        return sent(batches, self.device)
+    def ahead(self, batches: Iterable[Batch]) -> Ahead:
+        """Return the batches as `step` takes them: each is sent to the device while the one before is worked on."""
+        return Ahead(batches, self.device)
 
-    def step(self, batch: Batch, there: Tensors | None = None) -> Losses:
-        """Train on one batch; the losses are those before the step.
+    def step(self, batch: Batch, ahead: Ahead | None = None) -> Losses:
+        """Train on one batch, which may be that which ``ahead`` gave last; the losses are those before the step.
 
         Raises
         ------
         TrainingError
             The loss is not finite. No weight was changed.
         """
-        there = tensors(batch) if there is None else there
+        there = tensors(batch) if ahead is None else ahead.there
         recording = self._recorded(there)
         if recording is not None:
-            self._set_rates()
-            losses = recording.play(there)
-            self._look(losses)
+            losses = self._played(recording, there, ahead)
         else:
             with aside() if self._recordable else nullcontext():
                 losses = self._gradients(there).cpu()
                 self._look(losses)
-                self._set_rates()
+                self._set_rates(self.done)
                 self._update()
         self.done += 1
         return Losses(*losses)
 
+    def _played(self, recording: Recording, there: Tensors, ahead: Ahead | None) -> Tensor:
+        """Play a step back; while it runs, get everything ready for the next, so that the GPU need not wait for it."""
+        if self._ready is not there:
+            self._get_ready(recording, there, self.done)
+        recording.play()
+        self._ready = None
+        coming = None if ahead is None else ahead.send()
+        if coming is not None and recording.fits(coming):
+            self._get_ready(recording, coming, self.done + 1)
+        losses = recording.result()
+        self._look(losses)
+        return losses
+
+    def _get_ready(self, recording: Recording, there: Tensors, done: int) -> None:
+        self._set_rates(done)
+        recording.load(there)
+        self._ready = there
+
     def _look(self, losses: Tensor) -> None:
         if not math.isfinite(losses[0]):
+            self._ready = None
             raise TrainingError(f"the loss is {losses[0].item()} at step {self.done + 1}")
 
     def _recorded(self, batch: Tensors) -> Recording | None:
@@ -167,15 +185,16 @@ class Stepper:
         finally:
             del self.optimiser.found_inf  # type: ignore[attr-defined]
 
-    def _set_rates(self) -> None:
-        follow = 1 - min(self.options.ema, (2 + self.done) / (11 + self.done))
+    def _set_rates(self, done: int) -> None:
+        """Set what changes from step to step, for the one after so many."""
+        follow = 1 - min(self.options.ema, (2 + done) / (11 + done))
         if isinstance(self._rate, Tensor):
-            self._rate.fill_(self.lr)
+            self._rate.fill_(self._lr_after(done))
             self._follow.fill_(follow)
             return
         self._follow = follow
         for group in self.optimiser.param_groups:
-            group["lr"] = self.lr
+            group["lr"] = self._lr_after(done)
 
     @torch.no_grad()
     def validate(self, batch: Batch) -> Losses:
@@ -191,10 +210,13 @@ class Stepper:
     @property
     def lr(self) -> float:
         """The learning rate of the next step."""
+        return self._lr_after(self.done)
+
+    def _lr_after(self, done: int) -> float:
         warm = self.options.warmup * self.steps
-        if self.done < warm:
-            return self._lr * (self.done + 1) / (warm + 1)
-        part = (self.done - warm) / max(1.0, self.steps - warm)
+        if done < warm:
+            return self._lr * (done + 1) / (warm + 1)
+        part = (done - warm) / max(1.0, self.steps - warm)
         return self._lr * (_LEAST_LR + (1 - _LEAST_LR) * (1 + math.cos(math.pi * min(1.0, part))) / 2)
 
     def _losses(self, module: nn.Module, batch: Tensors) -> Losses:
@@ -232,7 +254,7 @@ class Stepper:
         """Go on from where `state` was taken."""
         self.done = int(state["done"])  # type: ignore[call-overload]
         self.network.load_state_dict(state["network"])
-        self._recording, self._warm = None, 0  # it is of other memory
+        self._recording, self._ready, self._warm = None, None, 0  # it is of other memory
         kept = cast(dict[str, Any], state["optimiser"])
         groups = [{**group, "lr": self._rate, **self._how} for group in kept["param_groups"]]
         self.optimiser.load_state_dict({**kept, "param_groups": groups})

@@ -33,8 +33,8 @@ def stepper(device: str = "cuda", recorded: bool = True, **settings: object) -> 
 
 
 def losses(one: Stepper, seeds: range = range(STEPS)) -> list[float]:
-    batches = (batch(seed=seed, side=32) for seed in seeds)
-    return [float(one.step(kept, there).total) for kept, there in one.sent(batches)]
+    ahead = one.ahead(batch(seed=seed, side=32) for seed in seeds)
+    return [float(one.step(made, ahead).total) for made in ahead]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

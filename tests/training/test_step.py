@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from flowseg.errors import OptionError, TrainingError
 from flowseg.network import Network
 from flowseg.options import Architecture
 from flowseg.training import step
+from flowseg.training.ahead import Tensors, tensors
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import SharedBatchNorm, shared_normalisation
-from flowseg.training.sent import tensors
 from flowseg.training.step import Stepper, loss, update_mean
 from tests.networks import layouts, scrambled
 
@@ -142,9 +143,77 @@ def test_an_update_before_the_loss_was_looked_at_changes_nothing_where_it_is_not
 def test_batches_sent_ahead_are_the_batches() -> None:
     batches = [batch(seed=seed) for seed in range(3)]
     one, other = stepper(), stepper()
-    for given, (kept, there) in zip(batches, one.sent(iter(batches)), strict=True):
-        assert kept is given
-        assert float(one.step(kept, there).total) == float(other.step(given).total)
+    ahead = one.ahead(iter(batches))
+    for given, taken in zip(batches, ahead, strict=True):
+        assert taken is given
+        assert float(one.step(taken, ahead).total) == float(other.step(given).total)
+
+
+class Played:
+    """A recording without a GPU: what it is asked to do is done at once."""
+
+    def __init__(self, one: Stepper) -> None:
+        self.one, self.loads = one, 0
+
+    def fits(self, given: Tensors) -> bool:
+        return len(given[0]) == 4
+
+    def load(self, given: Tensors) -> None:
+        self.batch, self.loads = given, self.loads + 1
+
+    def play(self) -> None:
+        self.losses = self.one._gradients(self.batch)
+        self.one._update_unseen(self.losses)
+
+    def result(self) -> torch.Tensor:
+        return self.losses
+
+
+def test_steps_that_are_played_back_are_the_steps() -> None:
+    batches = [batch(count=2 if seed == 3 else 4, seed=seed) for seed in range(7)]
+    one, other = (stepper(lr=0.02, ema=0.5, warmup=0.05) for _ in range(2))
+    one._recording = played = Played(one)
+    ahead = one.ahead(iter(batches))
+    for given, taken in zip(batches, ahead, strict=True):
+        assert float(one.step(taken, ahead).total) == pytest.approx(float(other.step(given).total), rel=1e-5)
+    assert one.done == 7
+    assert played.loads == 6  # all that fit, each once
+    for name, tensor in one.kept.state_dict().items():
+        torch.testing.assert_close(tensor, other.kept.state_dict()[name])
+
+
+def test_a_step_played_back_with_a_loss_that_is_not_finite_changes_nothing() -> None:
+    batches = [batch(seed=seed) for seed in range(3)]
+    batches[1].targets[0, 0, 3, 3] = np.nan
+    one, other = stepper(lr=0.02), stepper(lr=0.02)
+    one._recording = Played(one)
+    ahead = one.ahead(iter(batches))
+    one.step(next(ahead), ahead)
+    before = {name: tensor.clone() for name, tensor in one.network.named_parameters()}
+    with pytest.raises(TrainingError, match="the loss is nan at step 2"):
+        one.step(next(ahead), ahead)
+    assert all(tensor.equal(before[name]) for name, tensor in one.network.named_parameters())
+    other.step(batches[0])
+    with pytest.raises(TrainingError):
+        other.step(batches[1])
+    assert float(one.step(next(ahead), ahead).total) == pytest.approx(float(other.step(batches[2]).total), rel=1e-5)
+
+
+def test_what_ends_the_batches_is_told_at_its_turn() -> None:
+    def made() -> Iterator[Batch]:
+        yield batch()
+        raise OSError("the disk is gone")
+
+    ahead = stepper().ahead(made())
+    first = ahead.send()
+    assert first is not None
+    assert next(ahead).images is not None
+    assert ahead.there is first
+    assert ahead.send() is None
+    assert ahead.there is first
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(ahead)
+    assert list(ahead) == []
 
 
 def test_a_state_restores_everything() -> None:
@@ -191,6 +260,7 @@ PROCESS = """
 import sys, torch
 from flowseg.dataset import Batch
 from flowseg.training import step
+from flowseg.training.ahead import Tensors, tensors
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import joined, shared_normalisation
 from flowseg.training.step import Stepper
