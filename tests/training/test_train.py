@@ -23,6 +23,7 @@ from flowseg.options import MaskOptions, Thresholds
 from flowseg.segment import load_model
 from flowseg.sources.collection import Item
 from flowseg.training import Asked, NewModel, Split, TrainOptions, run
+from flowseg.training.ahead import Ahead
 from flowseg.training.loop import Progress
 from flowseg.training.run_folder import RunFolder
 from flowseg.training.step import Losses, Stepper
@@ -99,9 +100,9 @@ def test_a_seed_repeats_for_any_number_of_workers(tmp_path: Path) -> None:
 def test_the_speed_is_that_of_the_steps_since_it_was_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock, step = [0.0], Stepper.step
 
-    def slow(self: Stepper, batch: Batch) -> Losses:
+    def slow(self: Stepper, batch: Batch, ahead: Ahead) -> Losses:
         clock[0] += 1
-        return step(self, batch)
+        return step(self, batch, ahead)
 
     monkeypatch.setattr(Stepper, "step", slow)
     monkeypatch.setattr("flowseg.training.loop.time.monotonic", lambda: clock[0])
@@ -397,10 +398,10 @@ def test_no_memory_names_the_batch_that_fits(
 ) -> None:
     real = Stepper.step
 
-    def small_device(self: Stepper, batch: object) -> object:
-        if len(batch.images) > 1:  # type: ignore[attr-defined]
+    def small_device(self: Stepper, batch: Batch, ahead: Ahead | None = None) -> Losses:
+        if len(batch.images) > 1:
             raise error
-        return real(self, batch)  # type: ignore[arg-type]
+        return real(self, batch, ahead)
 
     monkeypatch.setattr(Stepper, "step", small_device)
     with pytest.raises(TrainingError, match=r"batches of 4 crops of 32 pixels.*--batch-size 1"):
@@ -408,7 +409,7 @@ def test_no_memory_names_the_batch_that_fits(
 
 
 def test_other_errors_of_a_device_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Stepper, batch: object) -> object:
+    def broken(self: Stepper, batch: Batch, ahead: Ahead) -> Losses:
         raise RuntimeError("the device is gone")
 
     monkeypatch.setattr(Stepper, "step", broken)
