@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -319,9 +320,10 @@ class _Teller:
 
     def watch(self) -> Any:
         """Return who shows what takes long beside the steps."""
+        from flowseg.cli._progress import late_note
         from flowseg.training.waiting import Watch
 
-        return Watch(self._bar, self.say)
+        return Watch(self._bar, self.say, partial(late_note, quiet=self.silent))
 
     @contextmanager
     def _bar(self, what: str, total: int) -> Iterator[Any]:

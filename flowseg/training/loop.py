@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ from flowseg.words import many
 _PICTURES = 4
 _VALIDATION_CROPS = 64
 _MOST_SHOWN = 768  # pixels of a side, in samples
+_FIRST = "getting ready: the first step takes longest"
 
 
 class Progress(NamedTuple):
@@ -103,7 +105,8 @@ class Loop:
         tell: Tell,
         watch: Watch = UNWATCHED,
     ) -> None:
-        self.task, self.folder, self.processes, self._tell, self._bar = task, folder, processes, tell, watch.bar
+        self.task, self.folder, self.processes, self._tell = task, folder, processes, tell
+        self._bar, self._note = watch.bar, watch.note
         options, split = task.options, task.split
         self._steps = options.steps(len(split.train))
         if processes.count > 1:
@@ -145,10 +148,17 @@ class Loop:
             self._report()  # it was stopped while this report was made
         if self.processes.told_by_first(self._is_stuck()):
             return
+        with ExitStack() as first:
+            first.enter_context(self._note(_FIRST))
+            self._train(due, first)
+
+    def _train(self, due: set[int], first: ExitStack) -> None:
+        """Do the steps; ``first`` is closed after one of them."""
         ahead = self.stepper.ahead(self._batches())
         for batch in ahead:
             with held_back():  # half a step cannot be kept, and cannot be done again
                 self._losses.append(float(self._step(batch, ahead).total))
+            first.close()
             report = self._report() if self.stepper.done in due else None
             if self.processes.first:
                 if report is None and time.monotonic() - self._saved > self.task.options.save_seconds:

@@ -1,7 +1,7 @@
 """What is shown beside the steps of a training: bars for what takes long, and what is to be said."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple, TypeVar
 
 Step = Callable[[object], object]
@@ -18,10 +18,21 @@ def silent(what: str, total: int) -> Iterator[Step]:
 
 
 class Watch(NamedTuple):
-    """Who watches a training: a bar for what takes long, and a function that is given what is to be said."""
+    """Who watches a training.
+
+    Attributes
+    ----------
+    bar
+        For what takes long.
+    say
+        Is given what is to be said.
+    note
+        Is around what is not counted, and is told what it is.
+    """
 
     bar: Bar = silent
     say: Callable[[str], object] = lambda _: None
+    note: Callable[[str], AbstractContextManager[object]] = nullcontext
 
 
 UNWATCHED = Watch()

@@ -3,6 +3,8 @@
 import csv
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -360,6 +362,27 @@ def test_a_model_that_was_taken_away_is_written_again(tmp_path: Path) -> None:
     done.model.unlink()
     again = weights(run(data, tmp_path / "run", OPTIONS, TINY, resume=True).model)
     assert all(before[name].equal(tensor) for name, tensor in again.items())
+
+
+def test_the_first_step_is_waited_for_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = list[str]()
+    step = Stepper.step
+
+    @contextmanager
+    def note(what: str) -> Iterator[None]:
+        told.append(what)
+        yield
+        told.append("over")
+
+    def counted(self: Stepper, batch: Batch, ahead: Ahead) -> Losses:
+        told.append("step")
+        return step(self, batch, ahead)
+
+    monkeypatch.setattr(Stepper, "step", counted)
+    run(items(tmp_path / "data", 2), tmp_path / "run", replace(OPTIONS, crops=12), TINY, watch=Watch(note=note))
+    assert told[0].startswith("getting ready")
+    assert told[1:3] == ["step", "over"]
+    assert set(told[3:]) == {"step"}
 
 
 def test_a_training_that_begins_from_the_start_says_so(tmp_path: Path) -> None:
