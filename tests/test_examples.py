@@ -35,7 +35,7 @@ def test_a_table_becomes_a_submission(tmp_path: Path) -> None:
     command = [sys.executable, EXAMPLES / "sartorius.py", "--quick", "-o", tmp_path / "out"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     theirs = float(done.stdout.splitlines()[-1].split("mAP ")[1].split()[0])
-    ours = float(next(line for line in done.stdout.splitlines() if "Kaggle mAP" in line).split()[-3])
+    ours = float(next(line for line in done.stdout.splitlines() if "Kaggle mAP" in line).split("above)")[1].split()[0])
     assert theirs == pytest.approx(ours, abs=6e-4)
     assert (tmp_path / "out/results/submission.csv").is_file()
 
