@@ -255,7 +255,7 @@ class Loop:
     def _scored(self) -> tuple[validation.Score, list[validation.Seen]]:
         """Segment validation images with the weights that would be kept; return their score, and some to be shown."""
         task = self.task
-        items = task.split.validation[:: max(1, -(-len(task.split.validation) // task.options.validation_images))]
+        items = validation.spread(task.split.validation, task.options.validation_images)
         model = validation.model_of(self.stepper.kept, task.config, str(self.stepper.device))
         wanted = set(range(0, len(items), max(1, len(items) // _PICTURES))[:_PICTURES])
         aps, shown = [], []

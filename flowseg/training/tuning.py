@@ -61,7 +61,7 @@ def choose_diameters(task: Task, kept: Checkpoint, bar: Bar = silent) -> dict[st
     A diameter is chosen where it gains more than one standard error of the paired difference, of three images or more.
     """
     column = group_column(task)
-    items = task.split.validation[: task.options.validation_images]
+    items = validation.spread(task.split.validation, task.options.validation_images)
     names = [item.columns.get(column, "") for item in items]
     model = validation.model_of(kept.network(), kept.config, task.options.device)
 
