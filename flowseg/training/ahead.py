@@ -63,7 +63,10 @@ class Ahead(Iterator[Batch]):
         """Copy a batch on a stream of its own. It is let go of when a step with it is done, so its memory is free."""
         if self._road is None:
             return batch
-        with torch.cuda.stream(self._road):
-            there = tuple(None if part is None else part.to(self._device, non_blocking=True) for part in batch)
+        try:
+            with torch.cuda.stream(self._road):
+                there = tuple(None if part is None else part.to(self._device, non_blocking=True) for part in batch)
+        except torch.OutOfMemoryError:
+            return batch  # the step with it finds room, or says what would fit
         torch.cuda.current_stream(self._device).wait_stream(self._road)
         return there

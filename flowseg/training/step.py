@@ -121,7 +121,7 @@ class Stepper:
                 losses = self._gradients(there).cpu()
                 self._look(losses)
                 self._set_rates(self.done)
-                self._update()
+                self._update(self._follow)
         self.done += 1
         return Losses(*losses)
 
@@ -168,13 +168,13 @@ class Stepper:
         losses.total.backward()  # type: ignore[no-untyped-call]
         return torch.stack(losses).detach()
 
-    def _update(self, follow: Any = None) -> None:
-        """Change the weights, and their running mean by a part of the way to them."""
+    def _update(self, follow: float | Tensor) -> None:
+        """Change the weights, and their running mean by this part of the way to them."""
         if self.options.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
         self.optimiser.step()
         if self.mean is not None:
-            update_mean(self.mean, self.network, self._follow if follow is None else follow)
+            update_mean(self.mean, self.network, follow)
 
     def _update_unseen(self, losses: Tensor) -> None:
         """Change the weights if the loss, which nobody has looked at yet, is finite."""

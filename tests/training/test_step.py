@@ -127,7 +127,7 @@ def test_an_update_before_the_loss_was_looked_at_changes_nothing_where_it_is_not
     mean = {name: tensor.clone() for name, tensor in one.mean.state_dict().items() if "num_" not in name}
     one._update_unseen(torch.tensor([value, 1.0, 1.0]))
     if np.isfinite(value):
-        same._update()
+        same._update(same._follow)
         for name, tensor in one.kept.state_dict().items():
             torch.testing.assert_close(tensor, same.kept.state_dict()[name])
         assert not all(tensor.equal(before[name]) for name, tensor in one.network.named_parameters())
