@@ -149,7 +149,8 @@ class Loop:
         if self.processes.told_by_first(self._is_stuck()):
             return
         with ExitStack() as first:
-            first.enter_context(self._note(_FIRST))
+            if self.processes.first:
+                first.enter_context(self._note(_FIRST))
             self._train(due, first)
 
     def _train(self, due: set[int], first: ExitStack) -> None:
