@@ -12,7 +12,7 @@ from flowseg.errors import FlowsegError, OptionError
 from flowseg.instances import Instances
 from flowseg.kernels import layers, run_shapes, runs
 from flowseg.sources import image_files
-from flowseg.sources.collection import Collection, Item
+from flowseg.sources.collection import Collection, Item, spread
 from flowseg.words import many
 
 Floats = npt.NDArray[np.float64]
@@ -164,10 +164,7 @@ def sampled(collection: Collection, limit: int | None) -> list[Item]:
     """Return so many items, evenly over the collection; all where there is no limit."""
     if limit is not None and limit < 1:
         raise OptionError(f"limit is {limit}; wanted at least 1 image")
-    items = list(collection)
-    if limit is None or limit >= len(items):
-        return items
-    return [items[int(place)] for place in np.linspace(0, len(items) - 1, limit).round()]
+    return spread(collection.items, len(collection) if limit is None else limit)
 
 
 def inspect(

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from flowseg import arrays
 from flowseg.errors import InputError
 from flowseg.images import Image
@@ -122,6 +124,13 @@ class Collection:
             raise InputError(listed_problems(str(self.root), self.problems))
         if not self.items:
             raise InputError(f"{self.root} has no image with masks in the format {self.format}")
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """Return so many items, evenly from the first to the last; all, where there are no more."""
+    if most >= len(items):
+        return list(items)
+    return [items[int(place)] for place in np.linspace(0, len(items) - 1, most).round()]
 
 
 def listed_problems(where: str, problems: Sequence[str]) -> str:

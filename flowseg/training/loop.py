@@ -18,7 +18,7 @@ from flowseg.instances import Instances
 from flowseg.interrupts import held_back
 from flowseg.network import Network
 from flowseg.options import ModelConfig
-from flowseg.sources.collection import Item
+from flowseg.sources.collection import Item, spread
 from flowseg.training import validation
 from flowseg.training.ahead import Ahead
 from flowseg.training.events import Events
@@ -256,7 +256,7 @@ class Loop:
     def _scored(self) -> tuple[validation.Score, list[validation.Seen]]:
         """Segment validation images with the weights that would be kept; return their score, and some to be shown."""
         task = self.task
-        items = validation.spread(task.split.validation, task.options.validation_images)
+        items = spread(task.split.validation, task.options.validation_images)
         model = validation.model_of(self.stepper.kept, task.config, str(self.stepper.device))
         wanted = set(range(0, len(items), max(1, len(items) // _PICTURES))[:_PICTURES])
         aps, shown = [], []

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from flowseg import checkpoint
 from flowseg.checkpoint import Checkpoint
 from flowseg.options import MaskOptions, ModelConfig, SegmentOptions, Thresholds
-from flowseg.sources.collection import GROUP_COLUMNS, Item
+from flowseg.sources.collection import GROUP_COLUMNS, Item, spread
 from flowseg.training import validation
 from flowseg.training.loop import Task
 from flowseg.training.run_folder import RunFolder
@@ -61,7 +61,7 @@ def choose_diameters(task: Task, kept: Checkpoint, bar: Bar = silent) -> dict[st
     A diameter is chosen where it gains more than one standard error of the paired difference, of three images or more.
     """
     column = group_column(task)
-    items = validation.spread(task.split.validation, task.options.validation_images)
+    items = spread(task.split.validation, task.options.validation_images)
     names = [item.columns.get(column, "") for item in items]
     model = validation.model_of(kept.network(), kept.config, task.options.device)
 

@@ -40,12 +40,6 @@ class Score(NamedTuple):
     map: float
 
 
-def spread(items: Sequence[Item], most: int) -> list[Item]:
-    """Return so many items at most, evenly from the first to the last."""
-    count = min(len(items), most)
-    return [items[turn * len(items) // count] for turn in range(count)]
-
-
 def model_of(network: Network, config: ModelConfig, device: str) -> Model:
     """Return a model that segments with a network in training."""
     arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in network.state_dict().items()}

@@ -9,7 +9,7 @@ import tifffile
 
 from flowseg.errors import InputError
 from flowseg.instances import Instances
-from flowseg.sources.collection import Collection, Item
+from flowseg.sources.collection import Collection, Item, spread
 
 
 def _nothing(shape: tuple[int, int]) -> Instances:
@@ -37,3 +37,18 @@ def test_all_problems_are_told_at_once() -> None:
         Collection(Path("x.csv"), "kaggle", ()).require_sound()
     item = Item("b", None, partial(_nothing, (4, 5)))
     Collection(Path("x.csv"), "kaggle", (item,)).require_sound()
+
+
+@pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 76, 127, 128, 500])
+def test_as_many_as_are_asked_for_from_everywhere(count: int) -> None:
+    items = list(range(count))
+    found = spread(items, 64)  # type: ignore[arg-type]
+    assert len(found) == min(count, 64)
+    assert found == sorted(set(found))
+    assert (found[0], found[-1]) == (0, count - 1)
+    gaps = np.diff(found)
+    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
+
+
+def test_nothing_of_nothing() -> None:
+    assert spread([], 64) == []
