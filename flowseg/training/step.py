@@ -4,7 +4,6 @@ import copy
 import math
 import warnings
 from collections.abc import Iterable
-from contextlib import nullcontext
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -18,7 +17,7 @@ from flowseg.errors import OptionError, TrainingError
 from flowseg.network import Network, idle_biases
 from flowseg.training.ahead import Ahead, Tensors, tensors
 from flowseg.training.options import TrainOptions
-from flowseg.training.recorded import WARM, Recording, aside
+from flowseg.training.recorded import Recorder
 
 _LEAST_LR = 0.01  # of the largest, at the end of the cosine
 
@@ -80,10 +79,6 @@ class Stepper:
         self._lr = options.lr or (0.0005 if pretrained else 0.002)
         trained = [one for one in self.network.parameters() if one.requires_grad]
         on_gpu = self.device.type == "cuda"
-        self._recordable = on_gpu and processes == 1
-        self._recording: Recording | None = None
-        self._ready: Tensors | None = None  # what the recording is loaded with
-        self._warm = 0
         # Both change with every step. On a GPU they are in its memory, where a recorded step finds them.
         self._rate: Any = torch.tensor(self._lr, device=self.device) if on_gpu else self._lr
         self._follow: Any = torch.tensor(1.0, device=self.device) if on_gpu else 1.0
@@ -91,6 +86,7 @@ class Stepper:
         self.optimiser = torch.optim.AdamW(trained, lr=self._rate, weight_decay=options.weight_decay, **self._how)
         self.mean = copy.deepcopy(self.network).requires_grad_(False) if options.ema else None
         self._forward = self._prepared(processes)
+        self._recorder = self._new_recorder() if on_gpu and processes == 1 else None
 
     def _prepared(self, processes: int) -> nn.Module:
         module: nn.Module = self.network
@@ -99,6 +95,9 @@ class Stepper:
                 warnings.simplefilter("ignore", FutureWarning)  # the option has a new name in newer versions of torch
                 module = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
         return torch.compile(module) if self.options.compile else module  # type: ignore[return-value]
+
+    def _new_recorder(self) -> Recorder:
+        return Recorder(self._plain, self._gradients, self._update_unseen, self._set_rates, self.device)
 
     def ahead(self, batches: Iterable[Batch]) -> Ahead:
         """Return the batches as `step` takes them: each is sent to the device while the one before is worked on."""
@@ -113,52 +112,25 @@ class Stepper:
             The loss is not finite. No weight was changed.
         """
         there = tensors(batch) if ahead is None else ahead.there
-        recording = self._recorded(there)
-        if recording is not None:
-            losses = self._played(recording, there, ahead)
+        if self._recorder is None:
+            losses = self._plain(there)
         else:
-            with aside() if self._recordable else nullcontext():
-                losses = self._gradients(there).cpu()
-                self._look(losses)
-                self._set_rates(self.done)
-                self._update(self._follow)
+            losses = self._recorder.step(there, ahead, self.done)
+            self._look(losses)
         self.done += 1
         return Losses(*losses)
 
-    def _played(self, recording: Recording, there: Tensors, ahead: Ahead | None) -> Tensor:
-        """Play a step back; while it runs, get everything ready for the next, so that the GPU need not wait for it."""
-        if self._ready is not there:
-            self._get_ready(recording, there, self.done)
-        recording.play()
-        self._ready = None
-        coming = None if ahead is None else ahead.send()
-        if coming is not None and recording.fits(coming):
-            self._get_ready(recording, coming, self.done + 1)
-        losses = recording.result()
+    def _plain(self, batch: Tensors) -> Tensor:
+        """Do a step, one thing after the other; return its losses, (3,)."""
+        losses = self._gradients(batch).cpu()
         self._look(losses)
+        self._set_rates(self.done)
+        self._update(self._follow)
         return losses
-
-    def _get_ready(self, recording: Recording, there: Tensors, done: int) -> None:
-        self._set_rates(done)
-        recording.load(there)
-        self._ready = there
 
     def _look(self, losses: Tensor) -> None:
         if not math.isfinite(losses[0]):
-            self._ready = None
             raise TrainingError(f"the loss is {losses[0].item()} at step {self.done + 1}")
-
-    def _recorded(self, batch: Tensors) -> Recording | None:
-        """Return the recording of a step with such batches, made when there were a few; None: do without."""
-        if self._recording is None and self._recordable and self._warm >= WARM:
-            try:
-                with aside():
-                    self._recording = Recording(self._gradients, self._update_unseen, batch, self.device)
-            except RuntimeError as error:  # an old driver, or no memory beside that of the steps before
-                warnings.warn(f"this GPU does not record steps, which takes longer: {error}", stacklevel=2)
-                self._recordable = False
-        self._warm += 1
-        return self._recording if self._recording is not None and self._recording.fits(batch) else None
 
     def _gradients(self, batch: Tensors) -> Tensor:
         """Return the losses, (3,), and leave their gradients."""
@@ -254,7 +226,8 @@ class Stepper:
         """Go on from where `state` was taken."""
         self.done = int(state["done"])  # type: ignore[call-overload]
         self.network.load_state_dict(state["network"])
-        self._recording, self._ready, self._warm = None, None, 0  # it is of other memory
+        if self._recorder is not None:
+            self._recorder = self._new_recorder()  # what was recorded is of other memory
         kept = cast(dict[str, Any], state["optimiser"])
         groups = [{**group, "lr": self._rate, **self._how} for group in kept["param_groups"]]
         self.optimiser.load_state_dict({**kept, "param_groups": groups})

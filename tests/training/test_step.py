@@ -4,8 +4,10 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,10 +17,11 @@ from flowseg.dataset import Batch
 from flowseg.errors import OptionError, TrainingError
 from flowseg.network import Network
 from flowseg.options import Architecture
-from flowseg.training import step
+from flowseg.training import recorded, step
 from flowseg.training.ahead import Tensors, tensors
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import SharedBatchNorm, shared_normalisation
+from flowseg.training.recorded import WARM
 from flowseg.training.step import Stepper, loss, update_mean
 from tests.networks import layouts, scrambled
 
@@ -152,51 +155,94 @@ def test_batches_sent_ahead_are_the_batches() -> None:
 class Played:
     """A recording without a GPU: what it is asked to do is done at once."""
 
-    def __init__(self, one: Stepper) -> None:
-        self.one, self.loads = one, 0
+    made: ClassVar[list["Played"]] = []
+
+    def __init__(self, first: Callable, second: Callable, batch: Tensors, _device: object) -> None:
+        self.first, self.second, self.count, self.loads = first, second, len(batch[0]), 0
+        self.made.append(self)
 
     def fits(self, given: Tensors) -> bool:
-        return len(given[0]) == 4
+        return len(given[0]) == self.count
 
     def load(self, given: Tensors) -> None:
         self.batch, self.loads = given, self.loads + 1
 
     def play(self) -> None:
-        self.losses = self.one._gradients(self.batch)
-        self.one._update_unseen(self.losses)
+        self.losses = self.first(self.batch)
+        self.second(self.losses)
 
     def result(self) -> torch.Tensor:
         return self.losses
 
 
-def test_steps_that_are_played_back_are_the_steps() -> None:
-    batches = [batch(count=2 if seed == 3 else 4, seed=seed) for seed in range(7)]
-    one, other = (stepper(lr=0.02, ema=0.5, warmup=0.05) for _ in range(2))
-    one._recording = played = Played(one)
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> list[Played]:
+    monkeypatch.setattr(recorded, "Recording", Played)
+    monkeypatch.setattr(Played, "made", [])
+    return Played.made
+
+
+def recording(**settings: object) -> Stepper:
+    one = stepper(**settings)
+    one._recorder = one._new_recorder()
+    return one
+
+
+def test_steps_that_are_played_back_are_the_steps(played: list[Played]) -> None:
+    batches = [batch(count=2 if seed == WARM + 3 else 4, seed=seed) for seed in range(WARM + 7)]
+    one, other = (make(lr=0.02, ema=0.5, warmup=0.05) for make in (recording, stepper))
     ahead = one.ahead(iter(batches))
     for given, taken in zip(batches, ahead, strict=True):
         assert float(one.step(taken, ahead).total) == pytest.approx(float(other.step(given).total), rel=1e-5)
-    assert one.done == 7
-    assert played.loads == 6  # all that fit, each once
+    assert one.done == WARM + 7
+    assert [only.loads for only in played] == [6]  # all that fit, each once
     for name, tensor in one.kept.state_dict().items():
         torch.testing.assert_close(tensor, other.kept.state_dict()[name])
 
 
-def test_a_step_played_back_with_a_loss_that_is_not_finite_changes_nothing() -> None:
-    batches = [batch(seed=seed) for seed in range(3)]
-    batches[1].targets[0, 0, 3, 3] = np.nan
-    one, other = stepper(lr=0.02), stepper(lr=0.02)
-    one._recording = Played(one)
+def test_a_step_played_back_with_a_loss_that_is_not_finite_changes_nothing(played: list[Played]) -> None:
+    batches = [batch(seed=seed) for seed in range(WARM + 3)]
+    batches[WARM + 1].targets[0, 0, 3, 3] = np.nan
+    one, other = recording(lr=0.02), stepper(lr=0.02)
     ahead = one.ahead(iter(batches))
-    one.step(next(ahead), ahead)
-    before = {name: tensor.clone() for name, tensor in one.network.named_parameters()}
-    with pytest.raises(TrainingError, match="the loss is nan at step 2"):
+    for made in batches[: WARM + 1]:
         one.step(next(ahead), ahead)
+        other.step(made)
+    before = {name: tensor.clone() for name, tensor in one.network.named_parameters()}
+    for failing in (lambda: one.step(next(ahead), ahead), lambda: other.step(batches[WARM + 1])):
+        with pytest.raises(TrainingError, match=f"the loss is nan at step {WARM + 2}"):
+            failing()
     assert all(tensor.equal(before[name]) for name, tensor in one.network.named_parameters())
-    other.step(batches[0])
-    with pytest.raises(TrainingError):
-        other.step(batches[1])
-    assert float(one.step(next(ahead), ahead).total) == pytest.approx(float(other.step(batches[2]).total), rel=1e-5)
+    assert float(one.step(next(ahead), ahead).total) == pytest.approx(float(other.step(batches[-1]).total), rel=1e-5)
+    assert len(played) == 1
+
+
+def test_a_gpu_that_records_nothing_trains_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_given: object) -> None:
+        raise RuntimeError("the driver is too old")
+
+    monkeypatch.setattr(recorded, "Recording", refused)
+    one, other = recording(lr=0.02), stepper(lr=0.02)
+    for seed in range(WARM):
+        one.step(batch(seed=seed))
+        other.step(batch(seed=seed))
+    with pytest.warns(UserWarning, match="the driver is too old"):
+        one.step(batch(seed=WARM))
+    other.step(batch(seed=WARM))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # told once
+        assert float(one.step(batch(seed=WARM + 1)).total) == float(other.step(batch(seed=WARM + 1)).total)
+
+
+def test_what_was_recorded_is_gone_after_restoring(played: list[Played]) -> None:
+    one = recording()
+    for seed in range(WARM + 1):
+        one.step(batch(seed=seed))
+    one.restore(one.state())
+    for seed in range(WARM + 1):
+        assert len(played) == 1
+        one.step(batch(seed=seed))
+    assert len(played) == 2
 
 
 def test_what_ends_the_batches_is_told_at_its_turn() -> None:
@@ -259,7 +305,7 @@ def test_shared_normalisation_replaces_every_layer() -> None:
 PROCESS = """
 import sys, torch
 from flowseg.dataset import Batch
-from flowseg.training import step
+from flowseg.training import recorded, step
 from flowseg.training.ahead import Tensors, tensors
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import joined, shared_normalisation
