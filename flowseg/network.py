@@ -19,6 +19,8 @@ from flowseg.errors import InputError
 from flowseg.options import Architecture
 
 _DIAMETER = 30.0  # pixels
+_ROUND = 8  # channels: every layer of the published networks but the first and the last has multiples of it
+_AMX = torch.cpu._is_amx_tile_supported()
 
 
 class NetworkOutput(NamedTuple):
@@ -51,6 +53,31 @@ class EnlargingConvolution(nn.Conv2d):
         return functional.conv_transpose2d(x, torch.stack(four).sum(0), self.bias, stride=2, padding=padding)
 
 
+class NarrowConvolution(nn.Conv2d):
+    """Convolve from or to few channels; where that is faster, a network learns beside channels of zeros."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve (N, channels, H, W)."""
+        multiple = _fast_channels(x, self.kernel_size[0]) if self.training else 1
+        return self.widened(x, multiple) if multiple > 1 else super().forward(x)
+
+    def widened(self, x: Tensor, multiple: int) -> Tensor:
+        """Convolve as `forward`, with numbers of channels that are multiples of this one."""
+        ins, outs = -self.in_channels % multiple, -self.out_channels % multiple
+        bias = None if self.bias is None else functional.pad(self.bias, (0, outs))
+        kernel = functional.pad(self.weight, (0, 0, 0, 0, 0, ins, 0, outs))
+        wide = functional.conv2d(functional.pad(x, (0, 0, 0, 0, 0, ins)), kernel, bias, padding=self.padding)
+        return wide[:, : self.out_channels]
+
+
+def _fast_channels(x: Tensor, kernel: int) -> int:
+    """Return the number of channels whose multiples a device has its fast kernels for; 1: it takes any."""
+    if x.is_cuda:
+        return 8
+    # A row of AMX' tiles. Of two channels the gradient of one such layer took a twelfth of a step.
+    return 32 if _AMX and kernel == 1 and x.device.type == "cpu" else 1
+
+
 def twice_as_large(x: Tensor) -> Tensor:
     """Repeat every pixel: (N, channels, h, w) -> (N, channels, 2h, 2w), of the same type."""
     if x.requires_grad and torch.compiler.is_compiling():
@@ -77,7 +104,7 @@ class Normalisation(nn.BatchNorm2d):
 
 def convolution(channels: int, width: int, kernel: int, enlarge: bool = False) -> nn.Sequential:
     """Normalise, cut at zero, convolve: (N, channels, h, w) -> (N, width, h, w), or twice as large."""
-    kind = EnlargingConvolution if enlarge else nn.Conv2d
+    kind = EnlargingConvolution if enlarge else _kind(channels, width)
     return nn.Sequential(
         Normalisation(channels),
         nn.ReLU(inplace=True),
@@ -85,9 +112,13 @@ def convolution(channels: int, width: int, kernel: int, enlarge: bool = False) -
     )
 
 
+def _kind(channels: int, width: int) -> type[nn.Conv2d]:
+    return NarrowConvolution if channels % _ROUND or width % _ROUND else nn.Conv2d
+
+
 def projection(channels: int, width: int) -> nn.Sequential:
     """Change the number of channels on the way around a block: (N, channels, h, w) -> (N, width, h, w)."""
-    return nn.Sequential(Normalisation(channels), nn.Conv2d(channels, width, 1))
+    return nn.Sequential(Normalisation(channels), _kind(channels, width)(channels, width, 1))
 
 
 def named(prefix: str, modules: list[nn.Module]) -> nn.Sequential:

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from flowseg import network as network_module
 from flowseg.errors import InputError
-from flowseg.network import EnlargingConvolution, Network, idle_biases, twice_as_large, unit_style
+from flowseg.network import EnlargingConvolution, NarrowConvolution, Network, idle_biases, twice_as_large, unit_style
 from flowseg.options import Architecture
 from tests.networks import TINY, scrambled
 from tests.reference_network import Reference
@@ -78,6 +79,39 @@ def test_enlarging_inside_the_convolution_learns_as_enlarging_before_it(kernel: 
     ascent, changed = torch.randn_like(before), (x, inside.weight, inside.bias)
     for got, wanted in zip(*(torch.autograd.grad(y, changed, ascent) for y in (inside(x), before)), strict=True):
         torch.testing.assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("multiple", [8, 32])
+@pytest.mark.parametrize(("channels", "width", "kernel"), [(2, 32, 3), (2, 32, 1), (32, 3, 1), (9, 5, 3)])
+def test_convolving_beside_zeros_learns_as_convolving(channels: int, width: int, kernel: int, multiple: int) -> None:
+    torch.manual_seed(0)
+    narrow = NarrowConvolution(channels, width, kernel, padding=kernel // 2).double()
+    x = torch.randn(2, channels, 5, 7, dtype=torch.float64, requires_grad=True)
+    both = narrow(x), narrow.widened(x, multiple)
+    torch.testing.assert_close(*both)
+    ascent, changed = torch.randn_like(both[0]), (x, narrow.weight, narrow.bias)
+    for wanted, got in zip(*(torch.autograd.grad(y, changed, ascent) for y in both), strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+def test_with_amx_a_network_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def learned() -> list[torch.Tensor]:
+        one = scrambled().double().train()
+        one(images_for(TINY).double()).output.square().sum().backward()
+        return [weight.grad for weight in one.parameters() if weight.grad is not None]
+
+    monkeypatch.setattr(network_module, "_AMX", False)
+    wanted = learned()
+    monkeypatch.setattr(network_module, "_AMX", True)
+    for got, expected in zip(learned(), wanted, strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+def test_layers_of_few_channels_are_those_that_a_gpu_widens() -> None:
+    kinds = {name: type(module) for name, module in Network().named_modules()}
+    narrow = [name for name, kind in kinds.items() if kind is NarrowConvolution]
+    first = "downsample.down.res_down_0"
+    assert narrow == [f"{first}.conv.conv_0.2", f"{first}.proj.1", "output.2"]
 
 
 def test_float32_stays_close_to_float64() -> None:
