@@ -109,7 +109,7 @@ class Model:
         percentiles = options.percentiles or self.config.normalisation
         how = Normalization(percentiles, tile=options.normalise_tile, invert=options.invert)
         normalised = _normalised(chosen.planes, how)
-        most = max_bytes if max_bytes is not None else machine.memory().installed or None
+        most = max_bytes if max_bytes is not None else machine.memory().whole or None
         diameter, search = self._first_diameter(normalised.planes, options, most)
         if most is not None:
             self._check_memory(given, diameter, options, most)

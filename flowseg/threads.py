@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from flowseg import machine
 from flowseg.errors import OptionError
 
 _own = threading.local()
@@ -23,7 +24,7 @@ _pool_lock = threading.Lock()
 
 
 def count() -> int:
-    """Return how many threads a call may use: ``FLOWSEG_THREADS``, or the processors this process may run on."""
+    """Return how many threads a call may use: ``FLOWSEG_THREADS``, or the processors this process may keep busy."""
     if getattr(_own, "alone", False):
         return 1
     text = os.environ.get("FLOWSEG_THREADS", "")
@@ -31,9 +32,7 @@ def count() -> int:
         if not text.isdecimal() or int(text) < 1:
             raise OptionError(f"FLOWSEG_THREADS is {text!r}; wanted a whole number of at least 1")
         return int(text)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return machine.processors()
 
 
 @contextmanager

@@ -21,7 +21,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "checks": ({"errors"}, set()),
     "options": ({"errors", "checks"}, set()),
     "arrays": ({"errors"}, {"fastremap"}),
-    "threads": ({"errors"}, set()),
+    "threads": ({"errors", "machine"}, set()),
     "filelock": (set(), set()),
     "files": (set(), set()),
     "interrupts": (set(), set()),

@@ -1,12 +1,13 @@
 """Run a network through torch: on the processor, an NVIDIA GPU (cuda) or an Apple one (mps)."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 
+from flowseg import threads
 from flowseg.arrays import Floats
 from flowseg.engines import Batch
 from flowseg.errors import OptionError
@@ -45,6 +46,17 @@ def may_copy_later(device: torch.device) -> bool:
     return device.type == "cuda"  # pytorch/pytorch#189690
 
 
+@contextmanager
+def within_limit() -> Iterator[None]:
+    """Keep torch to the threads that a call may use (`threads.count`), where it would take more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, threads.count()))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class TorchEngine:
     """See `flowseg.engines.Engine`."""
 
@@ -70,7 +82,7 @@ class TorchEngine:
     def run(self, tiles: Floats, style: Floats | None = None) -> Batch:
         """Run the network on tiles (N, C, H, W), each with its own style or all with the one given, (S,)."""
         given = None if style is None else torch.from_numpy(style[None]).to(self._place, self._type)
-        with self._exact():
+        with within_limit(), self._exact():
             result = self._network(self._moved(tiles), given)
         styles = (
             result.style.float().cpu().numpy() if style is None else np.broadcast_to(style, (len(tiles), len(style)))
@@ -80,7 +92,7 @@ class TorchEngine:
     @torch.inference_mode()
     def styles(self, tiles: Floats) -> Floats:
         """Return the mean deepest features (N, S) of tiles."""
-        with self._exact():
+        with within_limit(), self._exact():
             pooled: Floats = self._network.pooled(self._moved(tiles)).float().cpu().numpy()
         return pooled
 

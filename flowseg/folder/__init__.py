@@ -17,11 +17,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flowseg import __version__, files
+from flowseg import __version__, files, machine
 from flowseg.errors import FlowsegError, InputError
 from flowseg.folder import _results
 from flowseg.folder._job import Job, Summary
-from flowseg.folder._memory import available_bytes
 from flowseg.folder._names import last_parts, named
 from flowseg.folder._record import InOrder, Ledger, Line, line_of, line_of_failure
 from flowseg.folder._results import SAVES
@@ -33,7 +32,7 @@ from flowseg.segmentation import Segmentation
 from flowseg.sources import image_files
 from flowseg.sources._run import STATE
 
-__all__ = ["SAVES", "STATE", "Job", "Line", "Summary", "available_bytes", "named", "run"]
+__all__ = ["SAVES", "STATE", "Job", "Line", "Summary", "named", "run"]
 
 _RECORD = "run.json"
 _AHEAD = 2  # images read before they are needed, and images whose results are still being written
@@ -213,7 +212,7 @@ class _Run:
         if line is not None and self._is_still_right(item, line, digest):
             return {**line, "path": str(item.path), "status": "kept"}
         self._refuse_to_replace(item)
-        available = self.job.max_bytes if self.job.max_bytes is not None else available_bytes()
+        available = self.job.max_bytes if self.job.max_bytes is not None else machine.memory().at_hand or None
         if available is not None:
             self._check_memory(item.path, available)
         image = image_files.read(item.path, axes=self.job.axes, plane=self.job.plane, max_bytes=available)

@@ -49,7 +49,7 @@ def read(
     plane
         Which time or slice, counted from 0: ``{"Z": 3}`` or ``"Z=3,T=0"``.
     max_bytes
-        Refuse an image that is larger than this when decoded; None is half of this machine's memory.
+        Refuse an image that is larger than this when decoded; None is half of the memory that there is.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def _check_size(header: Header, size: int, max_bytes: int | None) -> None:
 
 def memory_limit() -> _Limits:
     """Return how many bytes one image may take, and why."""
-    memory = machine.memory().installed
+    memory = machine.memory().whole
     if not memory:
         return _Limits(8 << 30, "as the memory of this machine is not known")
-    return _Limits(memory // 2, "half of this machine's memory")
+    return _Limits(memory // 2, "half of the memory that there is")

@@ -13,6 +13,7 @@ import torch
 
 from flowseg import __version__, checkpoint, notebook, plots, zoo
 from flowseg.channels import COLORS, ChannelChoice
+from flowseg.engines.torch_engine import within_limit
 from flowseg.errors import InputError, OptionError
 from flowseg.network import Network, drawn
 from flowseg.options import Architecture, ModelConfig
@@ -201,7 +202,7 @@ def run(
         loop = Loop(task, network, folder, processes, tell, watch)
         if processes.first and not resume:
             folder.begin(_described(task, asked))
-        with folder.mine() if processes.first else nullcontext(), heap.kept():
+        with folder.mine() if processes.first else nullcontext(), heap.kept(), within_limit():
             loop.run()
     if processes.first and not folder.finished:
         with folder.mine():

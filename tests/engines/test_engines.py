@@ -256,3 +256,21 @@ except KeyboardInterrupt:
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout) == (0, "stopped\n")
+
+
+def test_torch_keeps_to_the_threads_that_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, used = some_network(ARCHITECTURES[0]), []
+    monkeypatch.setattr(Network, "_check", lambda *_given: used.append(torch.get_num_threads()))
+    monkeypatch.setattr(torch_engine.threads, "count", lambda: 2)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        engine = start("torch", network)
+        engine.run(some_tiles(2, 16, 16))
+        engine.styles(some_tiles(2, 16, 16))
+        after = torch.get_num_threads()
+        torch.set_num_threads(1)  # as torchrun lets each process have
+        engine.run(some_tiles(2, 16, 16))
+    finally:
+        torch.set_num_threads(before)
+    assert (used, after) == ([2, 2, 1], 3)

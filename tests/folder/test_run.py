@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from flowseg import files, rle
+from flowseg import files, machine, rle
 from flowseg.errors import InputError, OptionError
 from flowseg.folder import STATE, Job, Line, _results, run
 from flowseg.images import Image
@@ -237,18 +237,15 @@ def test_an_image_that_finds_no_room_beside_others_gets_its_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first look is taken while another image is predicted; alone, the image fits."""
-    import flowseg.folder
-
     model, running = FakeModel(0.05), threading.Event()
     model.needs = 10**9
     model.before = lambda image: running.set()
 
-    def free() -> int:
-        if threading.current_thread() is threading.main_thread():
-            return 2 * 10**9
-        return 10**6
+    def memory() -> machine.Memory:
+        alone = threading.current_thread() is threading.main_thread()
+        return machine.Memory(8 * 10**9, 2 * 10**9 if alone else 10**6)
 
-    monkeypatch.setattr(flowseg.folder, "available_bytes", free)
+    monkeypatch.setattr(machine, "memory", memory)
     paths = [save(tmp_path / "in" / f"{name}.tif", 2) for name in "abc"]
     assert statuses(go(model, paths, Job(tmp_path / "out"))) == ["done"] * 3
     model.needs = 3 * 10**9

@@ -475,3 +475,17 @@ def test_what_cellpose_cannot_follow_is_told_before_the_training(tmp_path: Path)
     with pytest.raises(ModelError, match="Cellpose 3 cannot run"):
         run(Split(items(tmp_path / "more", 2), []), tmp_path / "run", OPTIONS, replace(TINY, export="cellpose"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_training_keeps_to_the_threads_that_are_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWSEG_THREADS", "1")
+    used = set()
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        split, part = Split(items(tmp_path / "data", 2), []), replace(OPTIONS, crops=8, reports=1)
+        run(split, tmp_path / "run", part, TINY, tell=lambda _: used.add(torch.get_num_threads()))
+        after = torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+    assert (used, after) == ({1}, 2)
