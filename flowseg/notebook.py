@@ -81,6 +81,8 @@ class Live:
     ----------
     unit
         What is counted: "crops".
+    what
+        What is done with them, where that is not clear.
     patience
         Seconds before the bar is shown.
 
@@ -90,8 +92,8 @@ class Live:
     ...     live.step(1, 2)
     """
 
-    def __init__(self, unit: str, patience: float = PATIENCE) -> None:
-        self._unit, self._patience = unit, patience
+    def __init__(self, unit: str, what: str = "", patience: float = PATIENCE) -> None:
+        self._unit, self._what, self._patience = unit, what, patience
         self._module = _display_module()
         self._handle: Any = None
         self._started = self._drawn = time.monotonic()
@@ -109,6 +111,10 @@ class Live:
         if self._handle is not None or told or self._below:
             self._draw(told + self._below)
 
+    def say(self, text: str) -> None:
+        """Show what is being done until there are steps to count."""
+        self._draw(f"<div>{_text(text)}</div>")
+
     def step(self, done: int, total: int, about: str = "", below: str = "") -> None:
         """Say how far it is; ``about`` is text, ``below`` is HTML that is shown under the bar."""
         now = time.monotonic()
@@ -121,7 +127,8 @@ class Live:
     def _bar(self, now: float, about: str) -> str:
         new = self._done - (self._first or 0)
         left = (now - self._started) / new * (self._total - self._done) if new else 0.0
-        parts = [f"{self._done:,} of {self._total:,} {self._unit}", about, f"{_duration(left)} left" if new else ""]
+        counted = f"{self._done:,} of {self._total:,} {self._unit}".strip()
+        parts = [f"{self._what}: {counted}" if self._what else counted, about, f"{_duration(left)} left" if new else ""]
         bar = f'<progress max="{self._total}" value="{self._done}" style="width:20em"></progress>'
         return f"<div>{bar} {_text(', '.join(part for part in parts if part))}</div>"
 

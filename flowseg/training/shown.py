@@ -1,12 +1,19 @@
-"""How a training that Python started shows itself: lines in a terminal, a bar and a table in a notebook."""
+"""How a training that Python started shows itself: lines in a terminal, bars and a table in a notebook."""
 
+import itertools
 import math
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flowseg import notebook
 from flowseg.training.loop import Progress, Tell
 from flowseg.training.run_folder import Report
+from flowseg.training.waiting import UNWATCHED, Step, Watch
+
+_BETWEEN_LINES = 10.0  # seconds, of what takes long
 
 _COLUMNS: dict[str, Callable[[Report], str]] = {
     "crops": lambda report: f"{report.crops:,}",
@@ -49,7 +56,45 @@ class Shown:
         if self._live is not None:
             self._live.step(now.crops, now.total, f"loss {now.loss:.3f}", _table(self._reports))
         elif now.report is not None and not self._quiet:
-            print(now.report.text(), flush=True)  # noqa: T201 - a script's user wants to see how it goes
+            _say(now.report.text())
+
+    def watch(self) -> Watch:
+        """Return who shows what takes long beside the steps."""
+        return UNWATCHED if self._quiet else Watch(self._bar, _say, self._note)
+
+    @contextmanager
+    def _bar(self, what: str, total: int) -> Iterator[Step]:
+        numbers, said = itertools.count(1), time.monotonic()
+
+        def step(_: object) -> None:
+            nonlocal said
+            done = next(numbers)
+            live.step(done, total)
+            if self._live is None and time.monotonic() - said > _BETWEEN_LINES:
+                said = time.monotonic()
+                _say(f"{what}: {done} of {total}")
+
+        with notebook.Live("", what) as live:
+            yield step
+
+    @contextmanager
+    def _note(self, what: str) -> Iterator[None]:
+        """Tell what has no steps to count: in a notebook until the first crops do, in a terminal if it takes long."""
+        if self._live is not None:
+            self._live.say(f"{what} ...")
+            yield
+            return
+        timer = threading.Timer(notebook.PATIENCE, _say, [f"{what} ..."])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - a script's user wants to see how it goes, and a notebook shows it
 
 
 def _table(reports: list[Report]) -> str:

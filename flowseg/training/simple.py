@@ -110,7 +110,8 @@ def train(
     options = _options(settings, augment)
     if axes is not None:
         options = replace(options, crop=replace(options.crop, axes=axes))
-    watch = Watch(say=_nothing if quiet else _print)
+    shown = Shown(quiet, tell)
+    watch = shown.watch()
     skipping = watch if skip_problems else None
     data, others = _opened(source, order), _opened(val, order)
     How(order=order).require_used(*(each for each in (data, others) if isinstance(each, Collection)))
@@ -133,7 +134,7 @@ def train(
     )
     if overwrite:
         RunFolder(Path(out)).clear()
-    with Shown(quiet, tell) as shown:
+    with shown:
         return run(split, out, options, asked, resume=resume, tell=shown.tell, watch=watch)
 
 
@@ -174,11 +175,3 @@ def _items(source: Collection | Sequence[Any], axes: str | None, skipping: Watch
     if all(isinstance(one, Item) for one in given):
         return given, many(len(given), "image")
     return memory.items(given, axes), f"{many(len(given), 'image')} given as arrays"
-
-
-def _print(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - a notebook shows it
-
-
-def _nothing(text: str) -> None:
-    """Say nothing."""
