@@ -13,6 +13,8 @@ _OWN: dict[rle.Order, tuple[str, ...]] = {
     "row": ("id", "annotation", "width", "height"),
     "column": ("ImageId", "EncodedPixels", "Height", "Width"),
 }
+# What a column of ids, or of encodings, is known by: no other can be called so.
+_RESERVED = {"id", "imageid", "image_id", "annotation", "predicted", "encodedpixels", "rle"}
 
 
 class Part(NamedTuple):
@@ -31,7 +33,8 @@ def document(parts: Iterable[Part], columns: Sequence[str] = (), order: rle.Orde
     parts
         An image without instances has one row with an empty encoding.
     columns
-        Names of further columns; what an image does not have is left empty.
+        Names of further columns; what an image does not have is left empty. One that is called as ids or encodings are
+        (``image_id``) has a ``_`` after its name, and a text of several lines becomes one.
     order
         "row", with the columns of Sartorius, or "column", with those of the Data Science Bowl 2018.
 
@@ -45,12 +48,23 @@ def document(parts: Iterable[Part], columns: Sequence[str] = (), order: rle.Orde
     """
     own = {name.casefold() for name in _OWN[order]}
     further = [name for name in columns if name.casefold() not in own]
-    yield _lines([(*_OWN[order], *further)])
+    yield _lines([(*_OWN[order], *map(_not_reserved, further))])
     for part in parts:
         height, width = part.instances.shape
-        rest = (*((width, height) if order == "row" else (height, width)), *(part.columns.get(n, "") for n in further))
+        values = (_one_line(part.columns.get(name, "")) for name in further)
+        rest = (*((width, height) if order == "row" else (height, width)), *values)
         texts = rle.encode_instances(part.instances, order) or [""]
         yield _lines([(part.image_id, text, *rest) for text in texts])
+
+
+def _not_reserved(name: str) -> str:
+    plain = _one_line(name)
+    return f"{plain}_" if plain.strip().casefold() in _RESERVED else plain
+
+
+def _one_line(text: str) -> str:
+    """Return a text without line breaks: readers take a line for a row."""
+    return " ".join(text.splitlines())
 
 
 def _lines(rows: Iterable[Sequence[object]]) -> bytes:

@@ -1,5 +1,7 @@
 """Kaggle tables, read row by row by a reader of the tests' own."""
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -9,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from flowseg.exports import kaggle_csv
 from flowseg.instances import Instances
 from flowseg.rle import Order
+from flowseg.sources import kaggle_table
 from tests.convert.collections import masks_of, read_kaggle
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=7))
@@ -32,3 +35,14 @@ def test_images_without_instances_have_a_row() -> None:
     nothing = kaggle_csv.Part("a", Instances.from_labels(np.zeros((2, 3), int)), {"kind": "x,y"})
     text = b"".join(kaggle_csv.document([nothing], ["kind", "other", "WIDTH"])).decode()
     assert text == 'id,annotation,width,height,kind,other\na,,3,2,"x,y",\n'
+
+
+@pytest.mark.parametrize("order", ["row", "column"])
+def test_further_columns_never_hide_those_of_ids_and_encodings(tmp_path: Path, order: Order) -> None:
+    reserved = [*kaggle_table._IDS, *kaggle_table._TEXTS]
+    columns = {**{name.upper(): "7" for name in reserved}, "notes": "one\ntwo\r\nthree", "a\nb": "c"}
+    one = kaggle_csv.Part("x", Instances.from_labels([[1, 0], [0, 0]]), columns)
+    (tmp_path / "t.csv").write_bytes(b"".join(kaggle_csv.document([one], list(columns), order)))
+    (read,) = kaggle_table.read(tmp_path / "t.csv")
+    assert read.instances().areas().tolist() == [1]
+    assert (read.columns["notes"], read.columns["a b"], read.columns["rle_"]) == ("one two three", "c", "7")
