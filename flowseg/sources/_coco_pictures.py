@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from flowseg.errors import InputError
 from flowseg.names import parts
-from flowseg.sources._gather import Gathered, told, unsafe, whole
+from flowseg.sources._gather import Gathered, files_in, told, unsafe, whole
 from flowseg.sources._search import EXTENSIONS
 from flowseg.sources.spellings import spellings, under
 
@@ -177,27 +177,31 @@ class Places:
     def file_of(self, picture: Picture) -> Path | None:
         """Return the file of a picture: where its name says, else of the same name in a folder, or in one below.
 
+        Some names, of tables that became COCO, are without the ending of a file.
+
         Raises
         ------
         InputError
-            Several of the folders below have one of that name.
+            There are several of that name.
         """
         bare = PurePosixPath(picture.file).name
-        for place in self._folders:
-            for name in (*spellings(picture.file), *spellings(bare)):
+        for name in (*spellings(picture.file), *spellings(bare)):
+            for place in self._folders:
                 if (place / name).is_file():
                     return place / name
-        below = under(self._below, bare) or []
-        if len(below) > 1:
-            raise InputError(f"{picture.file} has several images: {told(map(str, below))}")
-        return below[0] if below else None
+        others = under(self._others, bare) or []
+        if len(others) > 1:
+            raise InputError(f"{picture.file} has several images: {told(map(str, others))}")
+        return others[0] if others else None
 
     @cached_property
-    def _below(self) -> dict[str, list[Path]]:
-        """Return the image files in the folders of the folders, by name."""
+    def _others(self) -> dict[str, list[Path]]:
+        """Return the image files in the folders, and in those below, by name and by name without ending."""
         found: dict[str, list[Path]] = {}
-        for file in _files_below(self._deep):
-            found.setdefault(file.name, []).append(file)
+        near = (file for place in self._folders if place not in self._deep for file in files_in(place))
+        for file in [*near, *_files_below(self._deep)]:
+            for name in (file.name, _bare(file.name)):
+                found.setdefault(name, []).append(file)
         return found
 
 

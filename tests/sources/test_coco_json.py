@@ -231,6 +231,26 @@ def test_images_may_lie_in_folders_of_their_folder(tmp_path: Path) -> None:
     assert problem.startswith("a.png has several images: ")
 
 
+def test_where_a_name_says_comes_before_a_file_of_the_same_name(tmp_path: Path) -> None:
+    (tmp_path / "images/train").mkdir(parents=True)
+    Image.fromarray(np.zeros(SHAPE, np.uint8)).save(tmp_path / "images/train/a.png")
+    entry = {"id": 7, "file_name": "train/a.png", "height": 20, "width": 30}
+    data = open_collection(write(tmp_path, [of(1, [SQUARE])], images=[entry]))  # and one beside the file
+    assert data[0].path == tmp_path / "images/train/a.png"
+
+
+@pytest.mark.parametrize("place", [".", "images", "images/below"])
+def test_names_may_lack_the_ending_of_a_file(tmp_path: Path, place: str) -> None:
+    (tmp_path / place).mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros(SHAPE, np.uint8)).save(tmp_path / place / "a.v2.PNG", "PNG")
+    entry = {"id": 7, "file_name": "x/a.v2", "height": 20, "width": 30}
+    path = write(tmp_path, [of(1, [SQUARE])], images=[entry], with_files=False)
+    assert open_collection(path)[0].path == tmp_path / place / "a.v2.PNG"
+    Image.fromarray(np.zeros(SHAPE, np.uint8)).save(tmp_path / place / "a.v2.tif", "TIFF")
+    (problem,) = open_collection(path).problems
+    assert problem.startswith("x/a.v2 has several images: ")
+
+
 def test_parts_may_be_by_their_number(tmp_path: Path) -> None:
     entries = {"7": {"id": 7, "file_name": "a.png", "height": 20, "width": 30}}
     path = write(tmp_path, {"1": of(1, [SQUARE])}, images=entries)  # type: ignore[arg-type]
