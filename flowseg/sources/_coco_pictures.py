@@ -77,7 +77,7 @@ def _number(entry: object, found: Mapping[Any, object]) -> int | str:
 def _picture(entry: dict[str, Any]) -> Picture:
     file = _file_name(entry["file_name"])
     columns = {
-        name: str(value).encode(errors="replace").decode()
+        printed(name): printed(value)
         for name, value in entry.items()
         if name not in _NOT_COLUMNS and isinstance(value, str | int | float)
     }
@@ -115,6 +115,11 @@ def _file_name(text: str) -> str:
 def is_id(number: object) -> bool:
     """Whether a value can be an id."""
     return isinstance(number, int | str)
+
+
+def printed(value: object) -> str:
+    """Return a value as text that can be written as UTF-8."""
+    return str(value).encode(errors="replace").decode()
 
 
 def short(value: object) -> str:

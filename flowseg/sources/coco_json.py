@@ -5,6 +5,7 @@ Masks are decoded once, when the file is opened, so that all that cannot be read
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,7 @@ from flowseg.errors import FlowsegError, InputError
 from flowseg.instances import Instances
 from flowseg.kernels import polygons
 from flowseg.sources import _coco_pictures
-from flowseg.sources._coco_pictures import Picture, Places, Shape, is_id, short
+from flowseg.sources._coco_pictures import Picture, Places, Shape, is_id, printed, short
 from flowseg.sources._gather import Gathered, files_in, held, told, told_shape, whole
 from flowseg.sources.collection import Category, Collection, Item
 from flowseg.words import many
@@ -84,6 +85,7 @@ def _collected(path: Path, content: dict[str, Any], places: Places) -> Collectio
         item = _item(gathered, names[number], pictures[number], file, scored, categories)
         if item is not None:
             gathered.items.append(item)
+    _note_files_listed_twice(gathered, pictures)
     _note_what_is_left_out(gathered, [each for picture in pictures.values() for each in picture.annotations])
     return replace(gathered.collection(path, "coco"), categories=tuple(categories.values()))
 
@@ -105,6 +107,14 @@ def _files_of(
         del found[number]
     own = gathered.not_shared({pictures[number].file: file for number, file in found.items() if file is not None})
     return {number: file for number, file in found.items() if pictures[number].file in own}
+
+
+def _note_files_listed_twice(gathered: Gathered, pictures: Mapping[Any, Picture]) -> None:
+    count = Counter(picture.file for picture in pictures.values())
+    if twice := [file for file, entries in count.items() if entries > 1]:
+        gathered.notes.append(
+            f"several entries have the file {told(twice)}: each is taken for an image of its own, with its own instances"
+        )
 
 
 def _note_what_is_left_out(gathered: Gathered, annotations: Sequence[Mapping[str, Any]]) -> None:
@@ -175,7 +185,7 @@ def _dictionaries(entries: object) -> list[dict[str, Any]]:
 
 def _share_out(content: dict[str, Any], pictures: Mapping[Any, Picture | None], gathered: Gathered) -> None:
     """Give each picture its annotations, problems noted; those of pictures that have one of their own are told."""
-    annotations = content.get("annotations", [])
+    annotations = content.get("annotations")
     if not isinstance(annotations, list):
         gathered.problems.append(f"annotations are {short(annotations)}; wanted a list")
         return
@@ -196,12 +206,11 @@ def _called(place: int, entry: Mapping[str, Any]) -> str:
 
 def _category(entry: Mapping[str, Any]) -> Category:
     number, above = entry["id"], entry.get("supercategory")
-    return Category(_printed(entry.get("name", number)), number, None if above is None else _printed(above))
-
-
-def _printed(value: object) -> str:
-    """Return a value as text that can be written as UTF-8."""
-    return str(value).encode(errors="replace").decode()
+    return Category(
+        printed(entry.get("name", number)),
+        printed(number) if isinstance(number, str) else number,
+        None if above is None else printed(above),
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- masks

@@ -137,7 +137,11 @@ def test_two_entries_do_not_share_an_image(tmp_path: Path) -> None:
     entry = {"height": SHAPE[0], "width": SHAPE[1]}
     images = [{**entry, "id": number, "file_name": name} for number, name in enumerate(["x/a.png", "a.png", "a.png"])]
     path = write(tmp_path, [], images=images[1:])
-    assert [item.path for item in open_collection(path)] == [tmp_path / "a.png"] * 2  # the same entry twice
+    twice = open_collection(path)
+    assert [item.path for item in twice] == [tmp_path / "a.png"] * 2  # the same entry twice
+    assert twice.notes == (
+        "several entries have the file a.png: each is taken for an image of its own, with its own instances",
+    )
     path = write(tmp_path, [], images=images)
     data = open_collection(path)
     assert data.problems == (f"a.png, x/a.png have one image, {tmp_path / 'a.png'}: wanted one each",)
@@ -229,6 +233,20 @@ def test_images_may_lie_in_folders_of_their_folder(tmp_path: Path) -> None:
     picture.save(tmp_path / "images/B/a.png")
     (problem,) = open_collection(path).problems
     assert problem.startswith("a.png has several images: ")
+
+
+def test_annotations_that_are_called_otherwise_are_not_taken_for_none(tmp_path: Path) -> None:
+    path = write(tmp_path, [of(1, [SQUARE])])
+    path.write_text(path.read_text().replace('"annotations"', '"Annotations"'))
+    assert open_collection(path, "coco").problems == ("annotations are None; wanted a list",)
+
+
+def test_halves_of_letters_are_written_as_question_marks(tmp_path: Path) -> None:
+    half = "\ud800"
+    entry = {"id": 7, "file_name": "a.png", "height": 20, "width": 30, half: half}
+    kinds = [{"id": half, "name": half}]
+    (item,) = open_collection(write(tmp_path, [of(1, [SQUARE], category_id=half)], images=[entry], categories=kinds))
+    assert (item.columns, item.categories) == ({"?": "?"}, (Category("?", "?"),))
 
 
 def test_where_a_name_says_comes_before_a_file_of_the_same_name(tmp_path: Path) -> None:
