@@ -3,7 +3,7 @@
 The csv module has one limit on the length of fields for the whole process; encodings of masks are longer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +40,12 @@ def names(path: Path) -> list[str]:
 def is_utf_8(text: str) -> bool:
     """Whether a text of a file was UTF-8: other bytes come as surrogates."""
     return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def require_utf_8(path: Path, line: int, fields: Iterable[str]) -> None:
+    """Refuse a table of which a line is in another encoding, such as spreadsheets on Windows write."""
+    if not all(map(is_utf_8, fields)):
+        raise InputError(f"{path}, line {line}: it holds bytes that are not UTF-8: save the table as UTF-8")
 
 
 def rows(path: Path) -> Iterator[Row]:

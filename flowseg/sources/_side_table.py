@@ -17,6 +17,11 @@ def columns_beside(root: Path) -> dict[str, dict[str, str]]:
     """Return, by name of image, what the one CSV file of a folder says of it; nothing where there is no such file.
 
     Its first column is to be called id, name, image, filename or the like, and to name each image once.
+
+    Raises
+    ------
+    InputError
+        It is not in UTF-8.
     """
     tables = [path for path in files_in(root, (".csv",)) if path.stat().st_size <= _MOST_BYTES]
     headers = {path: _csv.header(path) for path in tables}
@@ -24,8 +29,10 @@ def columns_beside(root: Path) -> dict[str, dict[str, str]]:
     if len(fitting) != 1:
         return {}
     names = headers[fitting[0]]
+    _csv.require_utf_8(fitting[0], 1, names)
     found: dict[str, dict[str, str]] = {}
     for row in _csv.rows(fitting[0]):
+        _csv.require_utf_8(fitting[0], row.line, row.rough)
         if row.fields is None or len(row.fields) != len(names):
             continue
         key = row.fields[0].strip()
@@ -45,11 +52,13 @@ def side_table(path: Path) -> dict[str, dict[str, str]]:
         It has no rows, rows that cannot be read, or several that say different things about one image.
     """
     names, small = _csv.names(path), _csv.header(path)
+    _csv.require_utf_8(path, 1, names)
     key = next((small.index(name) for name in _KEYS if name in small), 0)
     found: dict[str, dict[str, str]] = {}
-    for line, fields, _ in _csv.rows(path):
-        if fields is None or len(fields) != len(names) or not all(map(_csv.is_utf_8, fields)):
-            raise InputError(f"{path}, line {line}: wanted {len(names)} fields, as many as columns, in UTF-8")
+    for line, fields, rough in _csv.rows(path):
+        _csv.require_utf_8(path, line, rough)
+        if fields is None or len(fields) != len(names):
+            raise InputError(f"{path}, line {line}: wanted {len(names)} fields, as many as columns")
         values = {name: field.strip() for name, field in zip(names, fields, strict=True) if name}
         image = fields[key].strip()
         if found.setdefault(image, values) != values:

@@ -129,6 +129,7 @@ def _collected(path: Path, images: Path | None, order: Order | None, like: Mappi
             f"{path} has the columns {names[:200]}; wanted id and annotation (Sartorius), ImageId and EncodedPixels "
             "(DSB 2018) or id and predicted (a submission)"
         )
+    _csv.require_utf_8(path, 1, columns.names)
     gathered = Gathered()
     found = _read(path, columns, gathered)
     order = order or columns.order or _along_rows(columns, gathered)

@@ -16,7 +16,7 @@ from PIL import Image
 from flowseg import rle
 from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
-from flowseg.sources._side_table import columns_beside
+from flowseg.sources._side_table import columns_beside, side_table
 from flowseg.sources.collection import Collection
 from flowseg.sources.data_sets import open_collection
 from tests.shapes import solid_cells
@@ -688,6 +688,20 @@ def test_values_that_are_not_utf_8_are_told(tmp_path: Path) -> None:
     assert open_collection(tmp_path / "t.csv").problems == (
         "line 2: it holds bytes that are not UTF-8: save the table as UTF-8",
     )
+
+
+def test_names_of_columns_that_are_not_utf_8_are_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"id,annotation,width,height,gr\xf6\xdfe\na,1 5,24,20,3\n")
+    with pytest.raises(InputError, match=r"t\.csv, line 1: it holds bytes that are not UTF-8: save the table as UTF-8"):
+        open_collection(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(("line", "text"), [(1, b"id,gr\xf6\xdfe\na,3\n"), (2, b"id,kind\na,gro\xdf\n")])
+def test_tables_beside_that_are_not_utf_8_are_told(tmp_path: Path, line: int, text: bytes) -> None:
+    (tmp_path / "t.csv").write_bytes(text)
+    for read in (lambda: columns_beside(tmp_path), lambda: side_table(tmp_path / "t.csv")):
+        with pytest.raises(InputError, match=rf"t\.csv, line {line}: it holds bytes that are not UTF-8: save the table"):
+            read()
 
 
 def test_a_table_beside_may_have_been_written_on_windows(tmp_path: Path) -> None:
