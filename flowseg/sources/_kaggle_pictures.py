@@ -41,11 +41,16 @@ def named(ids: Sequence[str], pictures: Mapping[str, Path] | None) -> list[str]:
     return names
 
 
-def pictures_of(path: Path, images: Path | None, ids: list[str], gathered: Gathered) -> dict[str, Path] | None:
-    """Return the image file of each id, problems noted; None where there is no image at all, and none was asked for."""
+def pictures_of(
+    path: Path, images: Path | None, ids: list[str], gathered: Gathered, spoiled: Iterable[str]
+) -> dict[str, Path] | None:
+    """Return the image file of each id, problems noted; None where there is no image at all, and none was asked for.
+
+    Images that no row names are noted; ``spoiled`` are named by rows that cannot be read.
+    """
     if images is not None and not images.is_dir():
         raise InputError(f"{images} is not a folder; wanted that of the images")
-    wanted = _spelled({*ids, *map(_without_ending, ids)})
+    wanted = _spelled({name for id_ in (*ids, *spoiled) for name in (id_, _without_ending(id_))})
     for folder in [images] if images is not None else _places(path):
         found = _of_ids(ids, folder)
         if found or images is not None:

@@ -63,6 +63,13 @@ class _Rows:
     columns: dict[str, str] = field(default_factory=dict)
 
 
+class _Found(NamedTuple):
+    """The rows by image, and the images of which a row cannot be read."""
+
+    images: dict[str, _Rows]
+    spoiled: set[str]
+
+
 def layout(path: Path) -> Layout | None:
     """Return the columns of a CSV file, None where it is not one of Kaggle's."""
     names = _csv.header(path)
@@ -131,9 +138,9 @@ def _collected(path: Path, images: Path | None, order: Order | None, like: Mappi
         )
     _csv.require_utf_8(path, 1, columns.names)
     gathered = Gathered()
-    found = _read(path, columns, gathered)
+    found, spoiled = _read(path, columns, gathered)
     order = order or columns.order or _along_rows(columns, gathered)
-    pictures = pictures_of(path, images, list(found), gathered)
+    pictures = pictures_of(path, images, list(found), gathered, spoiled)
     unknown: list[str] = []
     for name, (id_, rows) in zip(named(list(found), pictures), found.items(), strict=True):
         if pictures is None:
@@ -160,11 +167,11 @@ def _along_rows(columns: Layout, gathered: Gathered) -> Order:
     return "row"
 
 
-def _read(path: Path, columns: Layout, gathered: Gathered) -> dict[str, _Rows]:
+def _read(path: Path, columns: Layout, gathered: Gathered) -> _Found:
     """Gather the rows of each image; note those that cannot be read."""
     found: dict[str, _Rows] = {}
     refused: set[str] = set()
-    spoiled: set[str] = set()  # images of which a row cannot be read
+    spoiled: set[str] = set()
     differing: dict[str, set[str]] = {}
     for line, fields, rough in _csv.rows(path):
         problem = _problem_of_row(columns, fields)
@@ -189,7 +196,7 @@ def _read(path: Path, columns: Layout, gathered: Gathered) -> dict[str, _Rows]:
         rows.sound = rows.sound and name not in spoiled
         for column in differing[name]:  # it tells of instances, not of the image
             rows.columns.pop(column, None)
-    return found
+    return _Found(found, spoiled)
 
 
 def _problem_of_row(columns: Layout, fields: list[str] | None) -> str | None:

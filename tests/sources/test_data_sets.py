@@ -603,8 +603,9 @@ def test_images_that_a_table_does_not_name_are_noted(tmp_path: Path) -> None:
     assert data.problems == ()
     (note,) = data.notes
     assert note.startswith(f"1 image in {tmp_path / 'train'} left out, without a row in train.csv: c.png")
-    write_table(tmp_path / "train.csv", ["id", "annotation"], [["a", "1 3"], ["b", ""], ["c", ""]])
-    assert open_collection(tmp_path).notes == ()
+    for last in ([""], ["1 3", "too much"]):  # a row that cannot be read, and is told, names its image too
+        write_table(tmp_path / "train.csv", ["id", "annotation"], [["a", "1 3"], ["b", ""], ["c", *last]])
+        assert open_collection(tmp_path).notes == ()
 
 
 def test_ids_that_differ_in_their_ending_are_images_of_their_own(tmp_path: Path) -> None:
