@@ -113,7 +113,8 @@ def _note_files_listed_twice(gathered: Gathered, pictures: Mapping[Any, Picture]
     count = Counter(picture.file for picture in pictures.values())
     if twice := [file for file, entries in count.items() if entries > 1]:
         gathered.notes.append(
-            f"several entries have the file {told(twice)}: each is taken for an image of its own, with its own instances"
+            f"several entries have the file {told(twice)}: each is taken for an image of its own, with its own "
+            "instances"
         )
 
 

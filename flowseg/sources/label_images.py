@@ -1,6 +1,7 @@
 """Label images in files: 0 is background, n is instance n, in any whole-number type."""
 
 import os
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from flowseg import arrays
 from flowseg.arrays import Labels
 from flowseg.errors import InputError
+from flowseg.images import Image
 from flowseg.instances import Instances
 from flowseg.sources import _pictures, image_files
 
@@ -48,13 +50,31 @@ def is_jpeg(path: Path) -> bool:
     return _starts_with(path, b"\xff\xd8\xff")
 
 
+def read_plane(path: Path) -> Image:
+    """Read an image of masks, which has one plane: of several, none can be chosen.
+
+    Raises
+    ------
+    InputError
+        It is a stack, or cannot be read.
+    """
+    header = image_files.probe(path)
+    planes = prod(size for letter, size in zip(header.axes, header.shape, strict=True) if letter not in "CSYX")
+    if planes > 1:
+        raise InputError(
+            f"{path} is a stack of {planes} planes (shape {header.shape}, axes {header.axes}); wanted the masks of one "
+            "image: save them as a file of their own"
+        )
+    return image_files.read(path)
+
+
 def _one_plane(path: Path) -> npt.NDArray[Any]:
     if is_jpeg(path):
         raise InputError(f"{path} is a JPEG, which changes the numbers of labels; save label images as TIFF or PNG")
     numbers = _pictures.palette_numbers(path) if _starts_with(path, b"\x89PNG") else None
     if numbers is not None:
         return numbers
-    image = image_files.read(path)
+    image = read_plane(path)
     first = image.pixels[0]
     if any(not np.array_equal(first, other) for other in image.pixels[1:]):
         raise InputError(

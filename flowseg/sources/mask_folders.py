@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from flowseg.errors import InputError
 from flowseg.instances import Instances
-from flowseg.sources import image_files, label_images
+from flowseg.sources import label_images
 from flowseg.sources._gather import Gathered, files_in, folders_in, told, told_shape
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.label_pairs import bare_name
 
-_LEAST_GREY = 128  # of a mask with soft borders; label images of so many cells are not taken for one
+_LEAST_GREY, _WHITE = 128, 255  # of a mask with soft borders
 
 
 def recognised(path: Path) -> str:
@@ -103,7 +103,7 @@ def load(masks: Path, shape: tuple[int, int]) -> Instances:
     for path in files_in(masks):
         if label_images.is_jpeg(path):
             raise InputError(f"{path} is a JPEG, which blurs the border of a mask; save masks as PNG or TIFF")
-        pixels = image_files.read(path).pixels
+        pixels = label_images.read_plane(path).pixels
         if pixels.shape[1:] != shape:
             size = told_shape((pixels.shape[1], pixels.shape[2]))
             raise InputError(f"{path} has {size} pixels, the image {told_shape(shape)}; wanted the same")
@@ -115,13 +115,18 @@ def load(masks: Path, shape: tuple[int, int]) -> Instances:
 
 
 def _require_one(path: Path, pixels: npt.NDArray[Any]) -> None:
-    """Refuse a label image, which holds the numbers 1 to n, where a file has one instance."""
+    """Refuse a label image where a file has one instance, and NaN, which is neither inside nor outside.
+
+    A mask has one number, or many up to white where its borders are soft; label images have few, or all up to the last.
+    """
     most = pixels.max()
-    if pixels.dtype.kind not in "iu" or not 1 < most < _LEAST_GREY:
+    if np.isnan(most):
+        raise InputError(f"{path} holds NaN, as ImageJ may put outside; wanted 0 outside the instance")
+    if pixels.dtype.kind not in "iu" or most in (1, _WHITE):
         return
-    count = int((np.bincount(pixels.ravel(), minlength=2)[1:] > 0).sum())
-    if count == most:
+    count = len(np.unique(pixels[0][pixels[0] != 0]))
+    if count > 1 and (most < _LEAST_GREY or count == most):
         raise InputError(
-            f"{path} holds the numbers 1 to {most}, as label images do; wanted a file an instance (label images are "
-            "read with --format pairs)"
+            f"{path} holds {count} numbers up to {most}, as label images do; wanted a file an instance (label images "
+            "are read with --format pairs)"
         )

@@ -674,7 +674,7 @@ def test_a_label_image_is_not_one_instance(tmp_path: Path) -> None:
     Image.fromarray(labels * 90).save(tmp_path / "a/masks/z.png")
     data = open_collection(tmp_path, "folders")
     with pytest.raises(
-        InputError, match=r"x\.png holds the numbers 1 to 2, as label images do; wanted a file an instance"
+        InputError, match=r"x\.png holds 2 numbers up to 2, as label images do; wanted a file an instance"
     ):
         data[0].instances()
     (tmp_path / "a/masks/x.png").unlink()
@@ -691,6 +691,50 @@ def test_values_that_are_not_utf_8_are_told(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([0, 1, 3], "holds 2 numbers up to 3"),  # one was deleted
+        (list(range(301)), "holds 300 numbers up to 300"),
+        ([-1, 0, 7], "holds 2 numbers up to 7"),
+        ([0, 7], ""),
+        ([0, 80, 160, 255], ""),  # a soft border
+        ([0, 20000, 65535], ""),
+    ],
+)
+def test_one_instance_has_one_number_or_a_soft_border(tmp_path: Path, values: list[int], message: str) -> None:
+    picture(tmp_path / "a/images/a.png")
+    (tmp_path / "a/masks").mkdir()
+    pixels = np.resize(values, (20, 30)).astype(np.int32)
+    tifffile.imwrite(tmp_path / "a/masks/x.tif", pixels)
+    (item,) = open_collection(tmp_path, "folders")
+    if not message:
+        assert item.instances().areas().tolist() == [np.count_nonzero(pixels)]
+        return
+    with pytest.raises(InputError, match=message):
+        item.instances()
+
+
+def test_a_mask_is_neither_inside_nor_outside_where_it_is_nan(tmp_path: Path) -> None:
+    picture(tmp_path / "a/images/a.png")
+    (tmp_path / "a/masks").mkdir()
+    pixels = np.full((20, 30), np.nan, np.float32)
+    pixels[3:9, 3:9] = 255
+    tifffile.imwrite(tmp_path / "a/masks/x.tif", pixels)
+    with pytest.raises(InputError, match=r"x\.tif holds NaN, as ImageJ may put outside; wanted 0 outside the instance"):
+        open_collection(tmp_path, "folders")[0].instances()
+
+
+@pytest.mark.parametrize("folders", [False, True])
+def test_stacks_of_masks_are_refused_without_a_hint_that_leads_nowhere(tmp_path: Path, folders: bool) -> None:
+    picture(tmp_path / "a/images/a.png")
+    (tmp_path / "a/masks").mkdir()
+    tifffile.imwrite(tmp_path / f"a/masks/{'x' if folders else 'a'}.tif", np.ones((5, 20, 30), np.uint16))
+    (item,) = open_collection(tmp_path if folders else tmp_path / "a", "folders" if folders else "pairs")
+    with pytest.raises(InputError, match=r"is a stack of 5 planes .*; wanted the masks of one image: save"):
+        item.instances()
+
+
 def test_names_of_columns_that_are_not_utf_8_are_told(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"id,annotation,width,height,gr\xf6\xdfe\na,1 5,24,20,3\n")
     with pytest.raises(InputError, match=r"t\.csv, line 1: it holds bytes that are not UTF-8: save the table as UTF-8"):
@@ -701,7 +745,7 @@ def test_names_of_columns_that_are_not_utf_8_are_told(tmp_path: Path) -> None:
 def test_tables_beside_that_are_not_utf_8_are_told(tmp_path: Path, line: int, text: bytes) -> None:
     (tmp_path / "t.csv").write_bytes(text)
     for read in (lambda: columns_beside(tmp_path), lambda: side_table(tmp_path / "t.csv")):
-        with pytest.raises(InputError, match=rf"t\.csv, line {line}: it holds bytes that are not UTF-8: save the table"):
+        with pytest.raises(InputError, match=rf"t\.csv, line {line}: it holds bytes that are not UTF-8: save"):
             read()
 
 
