@@ -2,7 +2,9 @@
 
 import io
 import json
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -14,6 +16,12 @@ from flowseg import files
 from flowseg.arrays import Floats
 from flowseg.errors import InputError
 from flowseg.options import MaskOptions
+
+# What damaged bytes make zipfile and numpy raise.
+_DAMAGE = (
+    *(OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, SyntaxError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
 
 
 class KeptFlows(NamedTuple):
@@ -53,5 +61,5 @@ def read(path: Path) -> KeptFlows:
             return KeptFlows(kept["flows"], kept["cellprob"], about)
     except InputError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is {wanted}: {error}") from error
+    except _DAMAGE as error:
+        raise InputError(f"{path} is {wanted}, or was damaged: {error}") from error
