@@ -180,7 +180,9 @@ def _apart(root: Path, images: Path, masks: Path, suffix: str | None) -> Collect
         files = [path for path in files if bare_name(path, suffix) or not is_output(path)]
     labels = _named_after(files, {name for path in pictures for name in (path.stem, path.name)}, suffix)
     if not labels:
-        raise InputError(f"{masks} has no label images: looked for *{', *'.join(EXTENSIONS)}")
+        below = [folder for folder in folders_in(masks) if has_pictures(folder)]
+        hint = f"; there are files in {told(map(str, below))}: name one with --masks, and --images" if below else ""
+        raise InputError(f"{masks} has no label images: looked for *{', *'.join(EXTENSIONS)}{hint}")
     return _noted(_matched(root, pictures, labels, columns_beside(root)), [images, masks], has_pictures)
 
 

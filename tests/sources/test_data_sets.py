@@ -3,6 +3,7 @@
 import csv
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -561,6 +562,19 @@ def test_train_and_test_in_folders_of_their_own_are_to_be_named(tmp_path: Path) 
         (tmp_path / f"train/masks/{number}.tif").rename(tmp_path / f"train/masks/{number}_mask.tif")
     with pytest.raises(InputError, match="there are data sets in it"):
         open_collection(tmp_path)
+
+
+def test_train_and_test_below_images_and_masks_are_to_be_named(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        picture(tmp_path / f"images/{part}/a.png")
+        label_image(tmp_path / f"masks/{part}/a.tif")
+    places = f"{tmp_path / 'masks/test'}, {tmp_path / 'masks/train'}"
+    with pytest.raises(
+        InputError, match=re.escape(f"there are files in {places}: name one with --masks, and --images")
+    ):
+        open_collection(tmp_path)
+    said = {"images": tmp_path / "images/train", "masks": tmp_path / "masks/train"}
+    open_collection(tmp_path, **said).require_sound()
 
 
 def test_one_image_with_a_label_image_is_not_one_mask_a_file(tmp_path: Path) -> None:
