@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowseg.errors import FlowsegError, OptionError
-from flowseg.instances import Instances
+from flowseg.instances import Instances, LabelInstances
 from flowseg.kernels import layers, run_shapes, runs
 from flowseg.sources import image_files
 from flowseg.sources.collection import Collection, Item, spread
@@ -44,7 +44,10 @@ class Spread(NamedTuple):
 
 
 class Suspect(NamedTuple):
-    """One mask: its image, its place there counted from 1, and how bad it is (pieces, holes, pixels, a share)."""
+    """One mask: its image, its number there, and how bad it is (pieces, holes, pixels, a share).
+
+    The number is that in a label image, or the place among the masks counted from 1.
+    """
 
     image: str
     instance: int
@@ -138,6 +141,8 @@ class Looked(NamedTuple):
     ----------
     item, shape
         The image.
+    numbers
+        Of the instances; see `Suspect`.
     areas, shared
         Pixels of each instance, and those that it shares with others.
     covered, contested
@@ -148,6 +153,7 @@ class Looked(NamedTuple):
 
     item: Item
     shape: tuple[int, int]
+    numbers: Indices
     areas: Indices
     shared: Indices
     covered: int
@@ -216,9 +222,9 @@ def inspect(
     )
 
 
-def look_at(item: Item, instances: Instances | None = None) -> Looked:
+def look_at(item: Item, found: LabelInstances | None = None) -> Looked:
     """Measure the instances of one image, which are read unless they are given."""
-    instances = item.instances() if instances is None else instances
+    instances, numbers = item.labelled() if found is None else found
     height, width = instances.shape
     areas = instances.areas()
     segments, bounds = runs.split_at_line_ends(instances.starts, instances.lengths, instances.offsets, max(width, 1))
@@ -241,6 +247,7 @@ def look_at(item: Item, instances: Instances | None = None) -> Looked:
     return Looked(
         item,
         instances.shape,
+        numbers,
         areas,
         shared,
         int(np.count_nonzero(depth)),
@@ -324,7 +331,7 @@ def _suspicion(looked: Sequence[Looked], name: str) -> Suspicion:
     for one in looked:
         values = one.marks[name]
         for index in one.suspects(name):
-            suspects.append(Suspect(one.item.name, int(index) + 1, float(values[index])))
+            suspects.append(Suspect(one.item.name, int(one.numbers[index]), float(values[index])))
     suspects.sort(key=lambda suspect: (-suspect.value if largest else suspect.value, suspect.image, suspect.instance))
     return Suspicion(len(suspects), tuple(suspects[:_WORST]))
 

@@ -14,6 +14,7 @@ from flowseg import cli, contact_sheet, inspection
 from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
 from flowseg.sources.collection import Collection, Item
+from flowseg.sources.data_sets import open_collection
 
 
 def given(instances: Instances) -> Instances:
@@ -63,6 +64,14 @@ def test_suspicious_masks_are_named() -> None:
     assert report.whole.diameter.median == pytest.approx(2 * np.sqrt(25 / np.pi))
     (note,) = report.notes
     assert note == "3 items have instances but no image: these can be evaluated and converted, not trained on"
+
+
+def test_masks_of_label_images_have_their_own_numbers(tmp_path: Path) -> None:
+    labels = np.zeros((20, 30), np.uint8)
+    labels[5:8, 5:8], labels[10:18, 10:18], labels[2, 25] = 40, 7, 90
+    Image.fromarray(labels).save(tmp_path / "a_masks.png")
+    found = inspection.inspect(open_collection(tmp_path)).suspicions["tiny"]
+    assert [(one.instance, one.value) for one in found.worst] == [(90, 1), (40, 9)]
 
 
 def test_groups_are_columns_of_a_few_words() -> None:

@@ -183,7 +183,7 @@ def _show_suspicions(report: Any) -> None:
     if not found:
         click.echo("\nno mask looks suspicious")
         return
-    click.echo("\nmasks to look at (image #instance: how many):")
+    click.echo("\nmasks to look at (image #number: how many):")
     for name, one in found.items():
         value = "{:.0%}" if name == "large" else "{:.0f}"
         worst = ", ".join(f"{who.image} #{who.instance}: {value.format(who.value)}" for who in one.worst[:3])

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,20 @@ import numpy.typing as npt
 from flowseg import arrays, measure, overlaps
 from flowseg.arrays import Labels
 from flowseg.errors import InputError
-from flowseg.instances import Instances, Pieces, to_pieces
+from flowseg.instances import Instances, to_pieces
 from flowseg.options import OverlapOptions
 from flowseg.sources.collection import GROUP_COLUMNS, Item
 
 Table = dict[str, measure.Column]
 _Value = TypeVar("_Value")
+
+
+class _Parts(NamedTuple):
+    """What is written of an image: instances, the number of each, and the place of what it is a piece of."""
+
+    instances: Instances
+    values: npt.NDArray[np.int64]
+    owners: npt.NDArray[np.int64]
 
 
 class Entry:
@@ -57,6 +65,11 @@ class Entry:
         """The instances, as they are, or their pieces."""
         return self._parts.instances
 
+    @property
+    def values(self) -> npt.NDArray[np.int64]:
+        """The number of each instance, ascending: that in its label image, where it has one; of pieces, 1 to n."""
+        return self._parts.values
+
     def of_each(self, values: Sequence[_Value] | None) -> list[_Value] | None:
         """Return what is said of each instance of the item for each that is written: pieces have that of the whole."""
         if values is None or not self._pieces:
@@ -72,9 +85,12 @@ class Entry:
         return [group if kind is None else kind.name for kind in kinds]
 
     @cached_property
-    def _parts(self) -> Pieces:
-        found = self.item.instances()
-        return to_pieces(found) if self._pieces else Pieces(found, np.arange(len(found)))
+    def _parts(self) -> _Parts:
+        found, values = self.item.labelled()
+        if not self._pieces:
+            return _Parts(found, values, np.arange(len(found)))
+        pieces, owners = to_pieces(found)
+        return _Parts(pieces, np.arange(1, len(pieces) + 1), owners)
 
     @cached_property
     def resolved(self) -> overlaps.Resolved:
@@ -83,8 +99,13 @@ class Entry:
 
     @property
     def labels(self) -> Labels:
-        """One label image of the instances."""
+        """One label image of the instances, 1 to n."""
         return self.resolved.labels
+
+    @property
+    def numbered(self) -> Labels:
+        """The same with their own numbers."""
+        return np.append(0, self.values).astype(np.int32)[self.labels]
 
     @cached_property
     def planes(self) -> npt.NDArray[Any]:
@@ -96,7 +117,8 @@ class Entry:
     @cached_property
     def table(self) -> Table:
         """Measurements of the instances that have pixels, each whole; with intensities where there is an image."""
-        return _measured(self.instances, self.planes if self.item.path else None)
+        found = _measured(self.instances, self.planes if self.item.path else None)
+        return {**found, "label": self.values[found["label"] - 1]}
 
     def read(self) -> None:
         """Read what the format needs, so that what cannot be read is known before anything is written."""

@@ -95,6 +95,7 @@ def _coco(entries: Entries, style: Style) -> Iterator[bytes]:
         kinds = entry.of_each(entry.item.categories)
         made = coco_json.annotations(
             entry.instances,
+            entry.values,
             scores=entry.of_each(entry.item.scores),
             form=style.form,
             categories=None if kinds is None else [listed[kind].number for kind in kinds],
@@ -137,7 +138,7 @@ def _all_tables(entries: Entries) -> tuple[dict[str, Table], list[str]]:
 
 def _masks(entry: Entry) -> Iterator[tuple[str, bytes]]:
     for index in np.flatnonzero(entry.instances.areas()).tolist():  # a file without pixels is none to those who read
-        yield f"/masks/{index + 1:04}.png", mask_png.encode(entry.instances.mask(index))
+        yield f"/masks/{entry.values[index]:04}.png", mask_png.encode(entry.instances.mask(index))
 
 
 def _geojson(entry: Entry) -> bytes:
@@ -146,7 +147,7 @@ def _geojson(entry: Entry) -> bytes:
     if not there.all():  # the table leaves out what has no pixels
         places = np.maximum(np.cumsum(there) - 1, 0)
         table = {name: column[places] for name, column in table.items()} if there.any() else {}
-    return geojson.encode(entry.instances, table=table, name=entry.name, classes=entry.classes)
+    return geojson.encode(entry.instances, entry.values, table, name=entry.name, classes=entry.classes)
 
 
 def _seg(entry: Entry) -> bytes:
@@ -164,9 +165,9 @@ _LABELS, _PIXELS = ("overlap",), ("axes", "plane")  # of formats that hold one l
 FORMATS: Mapping[str, Format] = {
     "kaggle": Format(".csv", whole=_kaggle, takes=("order",)),
     "coco": Format(".json", whole=_coco, takes=("form",)),
-    "labels": _one("_labels.tif", lambda entry: label_tiff.encode(entry.labels), _LABELS),
+    "labels": _one("_labels.tif", lambda entry: label_tiff.encode(entry.numbered), _LABELS),
     "masks": Format("/masks", each=_masks),
-    "rois": _one("_rois.zip", lambda entry: roi_zip.encode(entry.instances)),
+    "rois": _one("_rois.zip", lambda entry: roi_zip.encode(entry.instances, entry.values)),
     "geojson": _one(".geojson", _geojson, _PIXELS),
     "seg": _one("_seg.npy", _seg, _LABELS),
     "outlines": _one("_cp_outlines.txt", lambda entry: outline_text.encode(entry.labels).encode(), _LABELS),

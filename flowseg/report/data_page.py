@@ -56,9 +56,9 @@ def write(
     for number, item in enumerate(items):
         row: dict[str, Any] = {"name": item.name, "group": item.columns.get(group, ""), "facts": dict(item.columns)}
         try:
-            instances = item.instances()
-            looked = inspection.look_at(item, instances)
-            data = view.encode(_view(item, instances, looked, axes, number))
+            found = item.labelled()
+            looked = inspection.look_at(item, found)
+            data = view.encode(_view(item, found.instances, looked, axes, number))
             file = folder / f"{number:05d}.js"
             files.write_whole(file, data)
             row |= view.listed(data) | {"view": f"{folder.name}/{file.name}", "status": "done"}
@@ -83,7 +83,7 @@ def _remarks(looked: inspection.Looked) -> list[str]:
 def _view(item: Item, instances: Instances, looked: inspection.Looked, axes: str | None, number: int) -> view.View:
     areas = looked.areas
     table = {
-        "mask": np.arange(1, len(areas) + 1),
+        "mask": looked.numbers,
         "area": areas,
         "diameter": 2 * np.sqrt(areas / np.pi),
         "shared pixels": looked.shared,

@@ -13,7 +13,7 @@ import numpy as np
 from flowseg import arrays
 from flowseg.errors import InputError
 from flowseg.images import Image
-from flowseg.instances import Instances
+from flowseg.instances import Instances, LabelInstances
 from flowseg.sources import image_files
 from flowseg.words import many
 
@@ -42,8 +42,8 @@ class Item:
     path
         The image file; None where there are instances alone, as in a submission.
     load
-        Reads the instances; a plain function of the module or a `functools.partial` of one, so that it can be sent to
-        another process.
+        Reads the instances, with their numbers where they have some; a plain function of the module or a
+        `functools.partial` of one, so that it can be sent to another process.
     columns
         What else is known about the image, by name: ``{"cell_type": "cort"}``.
     scores
@@ -54,7 +54,7 @@ class Item:
 
     name: str
     path: Path | None
-    load: Callable[[], Instances] = field(repr=False)
+    load: Callable[[], Instances | LabelInstances] = field(repr=False)
     columns: Mapping[str, str] = field(default_factory=dict)
     scores: tuple[float, ...] | None = field(default=None, repr=False)
     categories: tuple[Category | None, ...] | None = field(default=None, repr=False)
@@ -73,7 +73,12 @@ class Item:
 
     def instances(self) -> Instances:
         """Read the instances; they may overlap."""
-        return self.load()
+        return self.labelled().instances
+
+    def labelled(self) -> LabelInstances:
+        """Read the instances, and the number of each: that in its label image, which may have gaps, or else 1 to n."""
+        found = self.load()
+        return found if isinstance(found, LabelInstances) else LabelInstances(found, np.arange(1, len(found) + 1))
 
     def sample(self, axes: str | None = None) -> tuple[Image, Instances]:
         """Read both, and check that they are of one shape."""

@@ -12,7 +12,7 @@ from flowseg import arrays
 from flowseg.arrays import Labels
 from flowseg.errors import InputError
 from flowseg.images import Image
-from flowseg.instances import Instances
+from flowseg.instances import LabelInstances, from_labels
 from flowseg.sources import _pictures, image_files
 
 
@@ -37,12 +37,18 @@ def read(path: str | os.PathLike[str]) -> Labels:
     >>> read("cells_masks.tif").max()                                   # doctest: +SKIP
     np.int32(37)
     """
-    return arrays.as_labels(_one_plane(Path(path)), f"{path}: the label image").image
+    return _checked(Path(path)).image
 
 
-def load(path: Path) -> Instances:
-    """Read the instances of a label image; see `read`."""
-    return Instances.from_labels(read(path))
+def load(path: Path) -> LabelInstances:
+    """Read the instances of a label image and their labels, as the file has them; see `read`."""
+    image, values = _checked(path)
+    found = from_labels(image)
+    return LabelInstances(found.instances, values[found.values])
+
+
+def _checked(path: Path) -> arrays.LabelImage:
+    return arrays.as_labels(_one_plane(path), f"{path}: the label image")
 
 
 def is_jpeg(path: Path) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from flowseg import pickles
 from flowseg.errors import InputError
 from flowseg.images import AXES
-from flowseg.instances import Instances
+from flowseg.instances import Instances, LabelInstances, from_labels
 from flowseg.sources import image_files
 from flowseg.sources._gather import Gathered, files_in, image_index, told, told_shape
 from flowseg.sources._search import is_output
@@ -65,8 +65,8 @@ def _note_others(gathered: Gathered, folder: Path, named: set[str]) -> None:
         gathered.notes.append(f"{many(len(others), 'image')} in {folder} left out, without *{ENDING}: {told(others)}")
 
 
-def load(path: Path, image: Path | None = None) -> Instances:
-    """Read the masks of one file.
+def load(path: Path, image: Path | None = None) -> LabelInstances:
+    """Read the masks of one file and their labels.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def load(path: Path, image: Path | None = None) -> Instances:
     """
     found = _masks(path)
     if image is not None:
-        _require_size(found, path, image_files.probe(image))
+        _require_size(found.instances, path, image_files.probe(image))
     return found
 
 
@@ -88,7 +88,7 @@ def _require_size(found: Instances, path: Path, image: image_files.Header) -> No
         )
 
 
-def _masks(path: Path) -> Instances:
+def _masks(path: Path) -> LabelInstances:
     try:
         with path.open("rb") as file:
             content = pickles.read_object(file, "Cellpose's masks")
@@ -99,7 +99,7 @@ def _masks(path: Path) -> Instances:
             masks = masks + 1
         if masks.ndim == 3 and len(masks) == 1:
             masks = masks[0]
-        return Instances.from_labels(np.asarray(masks))
+        return from_labels(np.asarray(masks))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except OSError as error:

@@ -1,9 +1,12 @@
 """What is converted is read by the package itself as what it was, from one format to the next and back."""
 
+import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner
 
 from flowseg import cli
@@ -60,6 +63,34 @@ def test_labels_are_read_with_and_without_their_images(tmp_path: Path, copy_imag
         expected = resolve_overlaps(item.instances()).labels
         assert (one.instances().to_labels() == expected).all()
         assert (one.path is not None) == copy_images
+
+
+@pytest.mark.parametrize("source", ["labels", "seg"])
+def test_numbers_of_label_images_are_kept(tmp_path: Path, source: str) -> None:
+    labels = np.zeros((12, 15), np.int32)
+    for number, place in ((9, 0), (70_000, 4), (2**31 - 1, 8)):
+        labels[place : place + 3, 2:6] = labels[place, 9] = number
+    if source == "seg":
+        np.save(tmp_path / "a_seg.npy", {"masks": labels})
+    else:
+        tifffile.imwrite(tmp_path / "a_labels.tif", labels)
+    given, out, numbers = open_collection(tmp_path), tmp_path / "out", [9, 70_000, 2**31 - 1]
+    for to in ("labels", "masks", "rois", "geojson"):
+        convert(given, Conversion(out, to))
+    assert (tifffile.imread(out / "a_labels.tif") == labels).all()
+    assert sorted(int(path.stem) for path in (out / "a/masks").iterdir()) == numbers
+    with zipfile.ZipFile(out / "a_rois.zip") as rois:
+        assert [int(Path(name).stem) for name in rois.namelist()] == numbers
+    features = json.loads((out / "a.geojson").read_text())["features"]
+    assert [int(one["properties"]["name"]) for one in features] == numbers
+    convert(given, Conversion(out / "a.json"))
+    assert [one["label"] for one in json.loads((out / "a.json").read_text())["annotations"]] == numbers
+    convert(given, Conversion(out / "a.csv", "table"))
+    assert [int(line.split(",")[1]) for line in (out / "a.csv").read_text().splitlines()[1:]] == numbers
+    convert(given, Conversion(out / "pieces", "labels", pieces=True))
+    assert np.unique(tifffile.imread(out / "pieces/a_labels.tif")).tolist() == list(range(7))
+    convert(given, Conversion(out / "cellpose", "seg"))  # a list of all up to the highest is in it
+    assert np.load(out / "cellpose/a_seg.npy", allow_pickle=True).item()["masks"].max() == 3
 
 
 def test_the_command_reads_and_writes_what_the_names_say(tmp_path: Path) -> None:
