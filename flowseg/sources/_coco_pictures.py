@@ -66,9 +66,9 @@ def listed(content: dict[str, Any], gathered: Gathered) -> dict[Any, Picture | N
 
 def _number(entry: object, found: Mapping[Any, object]) -> int | str:
     """Return the id of an entry, which no other has."""
-    if not isinstance(entry, dict) or not is_id(entry.get("id")) or not isinstance(entry.get("file_name"), str):
+    number = identity(entry.get("id")) if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or number is None or not isinstance(entry.get("file_name"), str):
         raise InputError(f"{short(entry)}; wanted id, file_name, height and width")
-    number: int | str = entry["id"]
     if number in found:
         raise InputError(f"its id {number!r} is that of another")
     return number
@@ -112,9 +112,15 @@ def _file_name(text: str) -> str:
     return "/".join(below)
 
 
-def is_id(number: object) -> bool:
-    """Whether a value can be an id."""
-    return isinstance(number, int | str)
+def identity(value: object) -> int | str | None:
+    """Return an id, which pandas writes as 7.0 where others are missing; None where a value is none.
+
+    >>> identity(7.0), identity("7"), identity(7.5), identity([7])
+    (7, '7', None, None)
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int | str) else None
 
 
 def printed(value: object) -> str:

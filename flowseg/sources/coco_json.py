@@ -20,7 +20,7 @@ from flowseg.errors import FlowsegError, InputError
 from flowseg.instances import Instances
 from flowseg.kernels import polygons
 from flowseg.sources import _coco_pictures
-from flowseg.sources._coco_pictures import Picture, Places, Shape, is_id, printed, short
+from flowseg.sources._coco_pictures import Picture, Places, Shape, identity, printed, short
 from flowseg.sources._gather import Gathered, files_in, held, told, told_shape, whole
 from flowseg.sources.collection import Category, Collection, Item
 from flowseg.words import many
@@ -76,9 +76,8 @@ def _collected(path: Path, content: dict[str, Any], places: Places) -> Collectio
     entries = _coco_pictures.listed(content, gathered)
     _share_out(content, entries, gathered)
     pictures = {number: picture for number, picture in entries.items() if picture is not None}
-    categories = {
-        each["id"]: _category(each) for each in _dictionaries(content.get("categories", [])) if is_id(each.get("id"))
-    }
+    listed = [(identity(each.get("id")), each) for each in _dictionaries(content.get("categories", []))]
+    categories = {number: _category(number, each) for number, each in listed if number is not None}
     scored = any("score" in each for picture in pictures.values() for each in picture.annotations)
     names = _coco_pictures.names(pictures)
     for number, file in _files_of(pictures, names, places, gathered).items():
@@ -193,11 +192,11 @@ def _share_out(content: dict[str, Any], pictures: Mapping[Any, Picture | None], 
     for place, entry in enumerate(annotations, start=1):
         if not isinstance(entry, dict):
             gathered.problems.append(f"annotation {place} is {short(entry)}; wanted one with image_id, segmentation")
-        elif not is_id(entry.get("image_id")) or entry["image_id"] not in pictures:
+        elif (number := identity(entry.get("image_id"))) is None or number not in pictures:
             gathered.problems.append(
                 f"{_called(place, entry)} is of image {short(entry.get('image_id'))}, which is not there"
             )
-        elif (picture := pictures[entry["image_id"]]) is not None:
+        elif (picture := pictures[number]) is not None:
             picture.annotations.append({**entry, "_place": place})
 
 
@@ -205,8 +204,8 @@ def _called(place: int, entry: Mapping[str, Any]) -> str:
     return f"annotation {place}" + (f" (id {short(entry['id'])})" if "id" in entry else "")
 
 
-def _category(entry: Mapping[str, Any]) -> Category:
-    number, above = entry["id"], entry.get("supercategory")
+def _category(number: int | str, entry: Mapping[str, Any]) -> Category:
+    above = entry.get("supercategory")
     return Category(
         printed(entry.get("name", number)),
         printed(number) if isinstance(number, str) else number,
@@ -261,8 +260,8 @@ def _item(
 
 def _kind(annotation: Mapping[str, Any], categories: Mapping[Any, Category]) -> Category | None:
     """Return the category of an annotation, one called as its number where it is not listed; None where it has none."""
-    number = annotation.get("category_id")
-    return categories.get(number) or _category({"id": number}) if is_id(number) else None
+    number = identity(annotation.get("category_id"))
+    return None if number is None else categories.get(number) or _category(number, {})
 
 
 def _shape(gathered: Gathered, name: str, picture: Picture, file: Path | None) -> Shape | None:

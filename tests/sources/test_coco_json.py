@@ -241,6 +241,15 @@ def test_annotations_that_are_called_otherwise_are_not_taken_for_none(tmp_path: 
     assert open_collection(path, "coco").problems == ("annotations are None; wanted a list",)
 
 
+def test_ids_may_be_written_as_pandas_writes_them(tmp_path: Path) -> None:
+    entry = {"id": 7.0, "file_name": "a.png", "height": 20, "width": 30}
+    one = {**of(1, [SQUARE], category_id=3.0), "image_id": 7.0}
+    path = write(tmp_path, [one], images=[entry], categories=[{"id": 3, "name": "large"}])
+    (item,) = open_collection(path)
+    assert item.categories == (Category("large", 3),)
+    assert len(item.instances()) == 1
+
+
 def test_halves_of_letters_are_written_as_question_marks(tmp_path: Path) -> None:
     half = "\ud800"
     entry = {"id": 7, "file_name": "a.png", "height": 20, "width": 30, half: half}
