@@ -15,6 +15,7 @@ from flowseg.sources.collection import Collection, Item
 from flowseg.sources.label_pairs import bare_name
 
 _LEAST_GREY, _WHITE = 128, 255  # of a mask with soft borders
+_MOST_TOLD = 5
 
 
 def recognised(path: Path) -> str:
@@ -98,20 +99,37 @@ def _add(gathered: Gathered, folder: Path) -> None:
 
 
 def load(masks: Path, shape: tuple[int, int]) -> Instances:
-    """Read the masks of one image; what is not 0 is the instance, and a file without any such pixel is left out."""
-    found = []
+    """Read the masks of one image; what is not 0 is the instance, and a file without any such pixel is left out.
+
+    Raises
+    ------
+    InputError
+        Some masks cannot be read, or are none; it tells of several at once.
+    """
+    found, problems = [], []
     for path in files_in(masks):
-        if label_images.is_jpeg(path):
-            raise InputError(f"{path} is a JPEG, which blurs the border of a mask; save masks as PNG or TIFF")
-        pixels = label_images.read_plane(path).pixels
-        if pixels.shape[1:] != shape:
-            size = told_shape((pixels.shape[1], pixels.shape[2]))
-            raise InputError(f"{path} has {size} pixels, the image {told_shape(shape)}; wanted the same")
-        mask = pixels[0] != 0 if len(pixels) == 1 else (pixels != 0).any(axis=0)
-        if np.any(mask):
-            _require_one(path, pixels)
+        try:
+            mask = _mask(path, shape)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        if mask.any():
             found.append(mask)
+    if problems:
+        more = len(problems) - _MOST_TOLD
+        raise InputError("; ".join(problems[:_MOST_TOLD]) + (f"; and {more} more" if more > 0 else ""))
     return Instances.from_masks(found, shape)
+
+
+def _mask(path: Path, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    if label_images.is_jpeg(path):
+        raise InputError(f"{path} is a JPEG, which blurs the border of a mask; save masks as PNG or TIFF")
+    pixels = label_images.read_plane(path).pixels
+    if pixels.shape[1:] != shape:
+        size = told_shape((pixels.shape[1], pixels.shape[2]))
+        raise InputError(f"{path} has {size} pixels, the image {told_shape(shape)}; wanted the same")
+    _require_one(path, pixels)
+    return np.asarray(pixels[0] != 0 if len(pixels) == 1 else (pixels != 0).any(axis=0))
 
 
 def _require_one(path: Path, pixels: npt.NDArray[Any]) -> None:
@@ -122,7 +140,7 @@ def _require_one(path: Path, pixels: npt.NDArray[Any]) -> None:
     most = pixels.max()
     if np.isnan(most):
         raise InputError(f"{path} holds NaN, as ImageJ may put outside; wanted 0 outside the instance")
-    if pixels.dtype.kind not in "iu" or most in (1, _WHITE):
+    if pixels.dtype.kind not in "iu" or most in (0, 1, _WHITE):
         return
     count = len(np.unique(pixels[0][pixels[0] != 0]))
     if count > 1 and (most < _LEAST_GREY or count == most):

@@ -729,6 +729,15 @@ def test_one_instance_has_one_number_or_a_soft_border(tmp_path: Path, values: li
         item.instances()
 
 
+def test_all_masks_of_an_image_that_are_wrong_are_told(tmp_path: Path) -> None:
+    picture(tmp_path / "a/images/a.png")
+    for number in range(7):
+        picture(tmp_path / f"a/masks/{number}.png", (20, 30) if number == 0 else (9, 9))
+    (tmp_path / "a/masks/1.png").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"1\.png is not a TIFF.*; \S*2\.png has 9 x 9 pixels.*5\.png.*; and 1 more$"):
+        open_collection(tmp_path, "folders")[0].instances()
+
+
 def test_a_mask_is_neither_inside_nor_outside_where_it_is_nan(tmp_path: Path) -> None:
     picture(tmp_path / "a/images/a.png")
     (tmp_path / "a/masks").mkdir()
