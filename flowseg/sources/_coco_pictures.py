@@ -178,7 +178,7 @@ class Places:
         names = ("images", beside.stem, beside.stem.removeprefix("instances_"), "train", "test")
         usual = [own, *dict.fromkeys(place / name for place in around for name in names)]
         wanted = usual if images is None else [images]
-        self._folders = [place for place in wanted if place.is_dir()] or wanted[:1]
+        self._folders = [place for place in wanted if place.is_dir()]
         # The file's own folder may be anything: what lies far below it is not searched.
         self._deep = [place for place in self._folders if place != own or self.said]
 

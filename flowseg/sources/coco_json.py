@@ -68,6 +68,8 @@ def read(path: Path, *, images: Path | None = None) -> Collection:
             )
         content = {**_dictionary(_json(images), images), "annotations": content}
         return _collected(path, content, Places(images))
+    if images is not None and not images.is_dir():
+        raise InputError(f"{images} is not a folder; wanted that of the images")
     return _collected(path, _dictionary(content, path), Places(path, images))
 
 

@@ -241,6 +241,13 @@ def test_annotations_that_are_called_otherwise_are_not_taken_for_none(tmp_path: 
     assert open_collection(path, "coco").problems == ("annotations are None; wanted a list",)
 
 
+def test_a_folder_of_images_that_is_none_is_told_once(tmp_path: Path) -> None:
+    path = write(tmp_path, [of(1, [SQUARE])])
+    for wrong in (tmp_path / "gone", path):
+        with pytest.raises(InputError, match=r"(gone|truth\.json) is not a folder; wanted that of the images"):
+            open_collection(path, images=wrong)
+
+
 def test_ids_may_be_written_as_pandas_writes_them(tmp_path: Path) -> None:
     entry = {"id": 7.0, "file_name": "a.png", "height": 20, "width": 30}
     one = {**of(1, [SQUARE], category_id=3.0), "image_id": 7.0}
