@@ -183,7 +183,7 @@ def unclear_axes(shape: tuple[int, ...], name: str, stated: str = "") -> InputEr
 
 def _readings(shape: tuple[int, ...], stated: str) -> list[str]:
     """Return the axes that a shape could have, the likelier first; what a file states of them is believed."""
-    if len(shape) == 3 and shape[2] < min(shape[:2]) and "S" not in stated:  # channels last, read as many thin pages
+    if has_channels_last(shape, stated):
         return ["YXC", "ZYX", "TYX"]
     unknown = [letter not in AXES for letter in stated] if stated else [True] * (len(shape) - 2) + [False] * 2
     known = stated or "_" * (len(shape) - 2) + "YX"
@@ -197,6 +197,15 @@ def _readings(shape: tuple[int, ...], stated: str) -> list[str]:
     if not stated and len(shape) == 3 and shape[2] in (3, 4):
         readings.append("YXS")
     return readings
+
+
+def has_channels_last(shape: tuple[int, ...], stated: str = "") -> bool:
+    """Whether a shape looks like (height, width, channels), which TIFF files may hold as many thin pages.
+
+    >>> has_channels_last((512, 512, 2)), has_channels_last((2, 512, 512))
+    (True, False)
+    """
+    return len(shape) == 3 and shape[2] < min(shape[:2]) and "S" not in stated
 
 
 def _meaning(axes: str, shape: tuple[int, ...]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner
 from PIL import Image
 
@@ -72,6 +73,12 @@ def test_masks_of_label_images_have_their_own_numbers(tmp_path: Path) -> None:
     Image.fromarray(labels).save(tmp_path / "a_masks.png")
     found = inspection.inspect(open_collection(tmp_path)).suspicions["tiny"]
     assert [(one.instance, one.value) for one in found.worst] == [(90, 1), (40, 9)]
+
+
+def test_axes_that_a_file_does_not_say_are_told(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((20, 30, 2), np.uint16), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "a_masks.tif", np.ones((20, 30), np.uint16))
+    assert inspection.inspect(open_collection(tmp_path)).types == {"uint16, 20 x 30 x 2, axes not said (--axes)": 1}
 
 
 def test_groups_are_columns_of_a_few_words() -> None:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flowseg import images
+
 
 class Header(NamedTuple):
     """An image file before it is decoded.
@@ -28,8 +30,15 @@ class Header(NamedTuple):
     dtype: np.dtype[Any]
 
     @property
+    def says_axes(self) -> bool:
+        """Whether each axis that is longer than 1 has a name."""
+        return all(size == 1 or letter in images.AXES for letter, size in zip(self.axes, self.shape, strict=True))
+
+    @property
     def plane_shape(self) -> tuple[int, int]:
-        """(height, width) of a plane."""
+        """(height, width) of a plane; where an axis has no name, as far as the shape tells."""
+        if not self.says_axes and images.has_channels_last(self.shape, self.axes):
+            return self.shape[0], self.shape[1]
         sizes = dict(zip(self.axes, self.shape, strict=True))
         return sizes.get("Y", 1), sizes.get("X", 1)
 

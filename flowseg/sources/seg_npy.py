@@ -7,7 +7,6 @@ import numpy as np
 
 from flowseg import pickles
 from flowseg.errors import InputError
-from flowseg.images import AXES
 from flowseg.instances import Instances, LabelInstances, from_labels
 from flowseg.sources import image_files
 from flowseg.sources._gather import Gathered, files_in, image_index, told, told_shape
@@ -81,7 +80,7 @@ def load(path: Path, image: Path | None = None) -> LabelInstances:
 
 def _require_size(found: Instances, path: Path, image: image_files.Header) -> None:
     """Refuse masks of another size than the image has, where its axes are known."""
-    if found.shape != image.plane_shape and set(image.axes) <= set(AXES):
+    if found.shape != image.plane_shape and image.says_axes:
         raise InputError(
             f"{path} has masks of {told_shape(found.shape)} pixels (height x width), its image {image.path.name} has "
             f"{told_shape(image.plane_shape)}; wanted the same: save it anew in Cellpose, with this image"

@@ -564,6 +564,22 @@ def test_train_and_test_in_folders_of_their_own_are_to_be_named(tmp_path: Path) 
         open_collection(tmp_path)
 
 
+def test_channels_may_come_last_where_a_file_does_not_say(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name, axes in (("a", "YXC"), ("b", "CYX")):
+        pixels = np.zeros((20, 30, 2) if axes == "YXC" else (2, 20, 30), np.uint16)
+        tifffile.imwrite(tmp_path / f"images/{name}.tif", pixels, photometric="minisblack")
+        label_image(tmp_path / f"masks/{name}.tif")
+        write_table(tmp_path / f"{name}.csv", ["id", "annotation"], [[name, "1 3"]])
+        data = open_collection(tmp_path / f"{name}.csv", images=tmp_path / "images")
+        assert data[0].instances().shape == data[0].image(axes).shape == (20, 30)
+    (tmp_path / "images/c.tif").write_bytes((tmp_path / "images/a.tif").read_bytes())
+    label_image(tmp_path / "masks/c.tif", (21, 30))
+    data = open_collection(tmp_path, "pairs")
+    assert data.problems == ("c: the image has 20 x 30 pixels (height x width), its masks 21 x 30",)
+    assert [item.name for item in data] == ["a", "b"]
+
+
 def test_train_and_test_below_images_and_masks_are_to_be_named(tmp_path: Path) -> None:
     for part in ("train", "test"):
         picture(tmp_path / f"images/{part}/a.png")
