@@ -343,10 +343,15 @@ def _corners(polygon: object, shape: Shape) -> npt.NDArray[np.float64]:
     corners = np.ascontiguousarray(numbers, np.float64).reshape(-1, 2)
     if not np.isfinite(corners).all():
         raise InputError("a polygon holds NaN or infinity; wanted numbers")
-    steps = np.abs(np.diff(corners, axis=0, append=corners[:1])).max(axis=1).sum() * polygons.FINER
-    if steps > _MOST_STEPS or np.abs(corners).max() > _MOST_STEPS:
+    if np.abs(corners).max() > _MOST_STEPS or _steps(corners) > _MOST_STEPS:
         raise InputError(f"a polygon leaves the image of {told_shape(shape)} pixels by far")
     return corners
+
+
+def _steps(corners: npt.NDArray[np.float64]) -> float:
+    """Return how many points an outline has on the finer grid."""
+    sides = np.abs(np.diff(corners, axis=0, append=corners[:1])).max(axis=1)
+    return float(sides.sum()) * polygons.FINER
 
 
 def _joined(objects: list[Instances], shape: Shape) -> Instances:

@@ -187,6 +187,7 @@ def test_all_that_is_wrong_is_told(tmp_path: Path) -> None:
         [[1, 2, 3, 4, 5, float("nan")]],
         [["a"] * 6],
         [[0, 0, 1e12, 0, 0, 5]],
+        [[0, 0, 1e308, 0, 0, 5]],
         {"size": [20, 30], "counts": "~~"},
         {"size": [30, 20], "counts": [600]},
         {"size": [20, 30], "counts": [5, -1]},
@@ -204,8 +205,8 @@ def test_all_that_is_wrong_is_told(tmp_path: Path) -> None:
         assert f"image {place}: " in text
     for place in range(1, len(bad) + 1):
         assert f"annotation {place} (id {place - 1}) of a: " in text
-    assert "annotation 11 is 5" in text
-    assert "annotation 12 is of image 99, which is not there" in text
+    assert "annotation 12 is 5" in text
+    assert "annotation 13 is of image 99, which is not there" in text
     assert "gone has no image" in text
     assert len(data.problems) == 5 + len(bad) + 2 + 1
     assert not data.items
