@@ -64,6 +64,14 @@ def read_plane(path: Path) -> Image:
     InputError
         It is a stack, or cannot be read.
     """
+    try:
+        return image_files.read(path)
+    except InputError:
+        _refuse_stack(path)  # of masks, no plane can be chosen
+        raise
+
+
+def _refuse_stack(path: Path) -> None:
     header = image_files.probe(path)
     planes = prod(size for letter, size in zip(header.axes, header.shape, strict=True) if letter not in "CSYX")
     if planes > 1:
@@ -71,7 +79,6 @@ def read_plane(path: Path) -> Image:
             f"{path} is a stack of {planes} planes (shape {header.shape}, axes {header.axes}); wanted the masks of one "
             "image: save them as a file of their own"
         )
-    return image_files.read(path)
 
 
 def _one_plane(path: Path) -> npt.NDArray[Any]:
