@@ -213,15 +213,17 @@ def test_truth_that_cannot_be_read_is_not_taken_for_empty(data: Path) -> None:
     assert run(*words, "--missing", "skip").exit_code == 0
 
 
-def test_a_list_of_results_beside_the_file_that_names_its_images(data: Path) -> None:
-    truth, results = data / "t.json", data / "r.json"
-    words = ["convert", str(data / "train.csv"), str(truth), "--images", str(data / "truth/images")]
+def test_a_list_of_results_takes_its_images_from_the_truth_or_from_a_file_that_is_named(data: Path) -> None:
+    listing, results = data / "t.json", data / "r.json"
+    words = ["convert", str(data / "train.csv"), str(listing), "--images", str(data / "truth/images")]
     assert CliRunner().invoke(main, words).exit_code == 0
-    content = json.loads(truth.read_text())
+    content = json.loads(listing.read_text())
     results.write_text(json.dumps([{**each, "score": 0.5} for each in content["annotations"]]))
-    result = run(results, truth, "--json")
-    assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["overall"]["kaggle_map"] == 1
+    for words in ((listing,), (data / "train.csv", "--images", listing), (data / "truth", "--images", listing)):
+        result = run(results, *words, "--json")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["overall"]["kaggle_map"] == 1
+    assert "give the COCO file of the images with --images" in run(results, data / "train.csv").output
 
 
 def test_folders_below_are_matched_with_their_folders(data: Path) -> None:

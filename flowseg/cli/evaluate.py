@@ -29,7 +29,8 @@ from flowseg.words import many
 @click.option("--allow-overlap", is_flag=True, help="Score predicted instances that overlap, too.")
 @click.option("--format", "format_", help="Kind of PRED, where it is not recognised: pairs, kaggle, ...")
 @click.option("--truth-format", help="Kind of TRUTH, where it is not recognised.")
-@click.option("--images", type=click.Path(path_type=Path), help="Folder of the images, where it is elsewhere.")
+@click.option("--images", type=click.Path(path_type=Path),
+              help="Folder of the images, where it is elsewhere; of COCO results, their COCO file.")  # fmt: skip
 @click.option("--order", type=click.Choice(["row", "column"]), help="Of run-length encodings in PRED.")
 @click.option("--truth-order", type=click.Choice(["row", "column"]), help="Of run-length encodings in TRUTH.")
 @click.option("--recursive", is_flag=True, help="Label images in folders of folders too, matched with their folders.")
@@ -97,10 +98,11 @@ def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
     from flowseg.sources import coco_json, data_sets
 
     images, recursive = settings["images"], settings["recursive"]
-    of_truth = data_sets.How(images=images, order=settings["truth_order"], recursive=recursive)
+    named = coco_json.is_results(pred) and images is not None and images.is_file()  # not a folder: what lists them
+    of_truth = data_sets.How(images=None if named else images, order=settings["truth_order"], recursive=recursive)
     truths = data_sets.opened(truth, settings["truth_format"], of_truth, expect_labels=True)
-    if coco_json.is_results(pred) and truth.is_file():
-        images = truth
+    if coco_json.is_results(pred) and truths.format == "coco" and not named:
+        images = truths.root
     elif pred.is_dir():
         images = None  # label images say their size themselves, and some images may be without
     elif images is None:  # a submission does not say how large its images are; without images, the truth does
