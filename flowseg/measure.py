@@ -68,13 +68,14 @@ def measure(
     def total(weights: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
         return np.asarray(np.bincount(own, weights, minlength=len(counts))[there])
 
-    ys, xs = (axis.astype(np.float64) for axis in np.nonzero(inside))
+    # Counted from the corner of each box: squares of what is far from that of the image would leave little of a shape.
+    ys, xs = ((axis - boxes[own, place]).astype(np.float64) for place, axis in enumerate(np.nonzero(inside)))
     centre_y, centre_x = total(ys) / area, total(xs) / area
     table = Table(
         {
             "label": values[there],
-            "centroid_y": centre_y,
-            "centroid_x": centre_x,
+            "centroid_y": boxes[there, 0] + centre_y,
+            "centroid_x": boxes[there, 1] + centre_x,
             "area": counts[there],
             **{
                 f"bbox_{name}": boxes[there, place].astype(np.int64)

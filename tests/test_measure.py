@@ -41,6 +41,15 @@ def test_measurements_of_cells_are_those_of_skimage() -> None:
     check(solid_cells(150, 20, seed=1, gap=0))
 
 
+def test_a_round_cell_is_round_wherever_it_lies() -> None:
+    disc = np.hypot(*np.mgrid[-5.5:6, -5.5:6]) < 6
+    image = np.zeros((12, 40_012), np.int32)
+    image[:, 40_000:] = disc
+    far, near = measure(image), measure(disc.astype(np.int32))
+    assert far["eccentricity"] == near["eccentricity"] == 0
+    assert (far["centroid_y"], far["centroid_x"] - 40_000) == (near["centroid_y"], near["centroid_x"])
+
+
 def test_the_flow_error_is_small_for_own_flows_and_large_for_turned_ones() -> None:
     image = solid_cells(100, 25, seed=1)
     own = flows.masks_to_flows(image)
