@@ -247,6 +247,8 @@ def one_to_one(truth: Indices, pred: Indices) -> bool:
 def match(truth: Truth, pred: npt.ArrayLike, threshold: float = 0.5) -> Matching:
     """Match instances one to one: as many pairs of at least the threshold as possible, then the highest sum of IoU.
 
+    As StarDist has it, the sum is that of all instances put side by side, those below the threshold too.
+
     Examples
     --------
     >>> result = match([[1, 1, 0, 2]], [[3, 3, 3, 0]])
@@ -295,7 +297,7 @@ def panoptic_quality(truth: Truth, pred: npt.ArrayLike, threshold: float = 0.5) 
 
 
 def _best_pairs(found: Overlaps, threshold: float) -> Indices:
-    """Return the positions of the matched pairs: most pairs first, then the highest sum of IoU."""
+    """Return the positions of the matched pairs; see `match`."""
     iou = found.iou
     good = iou >= threshold
     if one_to_one(found.truth[good], found.pred[good]):

@@ -42,7 +42,7 @@ def seen(stack: npt.NDArray[Any]) -> Colours:
     """Return an image (C, H, W) as one sees it, (H, W, 3).
 
     One channel is grey; three of 8 bits are red, green and blue; of any others each has a colour of its own. The
-    darkest and the brightest pixels are cut; what is not finite is black.
+    darkest and the brightest pixels are cut, infinite ones too; NaN is black.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def seen(stack: npt.NDArray[Any]) -> Colours:
 
 
 def _stretched(values: npt.NDArray[Any]) -> Colours:
-    """Bring numbers to 0..255, from a low percentile to a high one; what is not finite is black."""
+    """Bring numbers to 0..255, from a low percentile to a high one; NaN is black."""
     known = values.dtype.kind in "iu" and values.dtype.itemsize <= 2
     given = np.ascontiguousarray(values, None if known else np.float32)
     low, high = normalize.percentiles(given, (_LOW, _HIGH)).values

@@ -56,7 +56,7 @@ def compare(
     Raises
     ------
     InputError
-        Names that only one side has, predictions that overlap, images of different shapes: each listed by name.
+        Names that only one side has, or predictions that overlap, listed by name; an image whose sides differ in shape.
 
     Examples
     --------
