@@ -153,8 +153,9 @@ def _write_report(predictions: Any, truths: Any, scores: Any, settings: dict[str
 
     pairs = comparison.match_names(predictions, truths, settings["missing"]).both
     title = " against ".join(side.root.resolve().name for side in (predictions, truths))
+    results = predictions.root if predictions.root.is_dir() else predictions.root.parent
     with late_bar("drawing", len(pairs), settings["quiet"] or settings["as_json"]) as step:
-        report.write(path, title, pairs, scores, settings["axes"], step, predictions.root, settings["plane"])
+        report.write(path, title, pairs, scores, settings["axes"], step, results, settings["plane"])
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """Scores as a page: every image, the worst first, with true and predicted outlines and what went wrong."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def view_of(
         planes,
         pred,
         {
-            "label": np.arange(1, len(pred) + 1),
+            "cell": np.arange(1, len(pred) + 1),
             "best IoU": best,
             "area": areas,
             "diameter": 2 * np.sqrt(areas / np.pi),
@@ -110,7 +111,7 @@ def _planes(
 def _kept(name: str, shape: tuple[int, int], results: Path | None) -> flows_file.KeptFlows | None:
     """Return the flows that a run kept of an image; None where there are none that fit."""
     path = None if results is None else results / f"{name}_flows.npz"
-    if path is None or not path.is_file():
+    if path is None or not os.path.isfile(path):  # which a name that is too long for a file is not
         return None
     kept = flows_file.read(path)
     return kept if kept.cellprob.shape == shape else None

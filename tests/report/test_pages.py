@@ -111,6 +111,20 @@ def test_the_page_of_scores_shows_images_and_flows_that_a_run_kept(model: Path, 
         [],
         ["where the image lies is not known: say so with --images"],
     ]
+    table = out / "annotations.json"  # which has scores, too
+    flowseg("evaluate", table, truth, "--truth-format", "labels", "--report", tmp_path / "coco.html")
+    shown = [shown_in(tmp_path / row["view"])["layers"] for row in rows_of(tmp_path / "coco.html")]
+    assert ["flows" in layers for layers in shown] == [row["name"] != "b" for row in rows_of(tmp_path / "coco.html")]
+
+
+def test_cells_of_the_page_of_scores_are_counted_and_the_longest_names_are_taken(tmp_path: Path) -> None:
+    name = "x" * 250
+    for folder in ("pred", "truth"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.array([[0, 5, 0, 9]], np.uint8)).save(tmp_path / folder / f"{name}.png")
+    flowseg("evaluate", tmp_path / "pred", tmp_path / "truth", "--report", tmp_path / "s.html")
+    shown = shown_in(tmp_path / rows_of(tmp_path / "s.html")[0]["view"])
+    assert (shown["columns"][0], [row[0] for row in shown["rows"]]) == ("cell", [1, 2])  # not as labels 5 and 9
 
 
 def test_the_page_of_a_data_set_shows_masks_and_crops(tmp_path: Path) -> None:
