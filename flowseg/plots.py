@@ -223,8 +223,10 @@ def _pictures(
         picture = seen(given.pixels)
     drawn = {"image": picture, "outlines": picture, "labels": label_colours(labels)}
     if flows is not None:
+        arrays.check_same_shape(flows.shape[1:], labels.shape, "the flows and the labels")
         drawn["flows"] = flow_colours(flows)
     if cellprob is not None:
+        arrays.check_same_shape(cellprob.shape, labels.shape, "the probability and the labels")
         drawn["probability"] = (255 / (1 + np.exp(-np.clip(cellprob, -30, 30)))).astype(np.uint8)
     return drawn
 

@@ -109,6 +109,10 @@ def test_panels_and_a_region_are_chosen() -> None:
         plots.overview(np.zeros((60, 61)), labels)
     with pytest.raises(InputError, match="shape"):
         plots.overview(None, labels, truth=labels[1:])
+    with pytest.raises(InputError, match="the flows and the labels"):
+        plots.overview(None, labels, np.zeros((2, 60, 61), np.float32))
+    with pytest.raises(InputError, match="the probability and the labels"):
+        plots.overview(None, labels, cellprob=np.zeros((61, 60), np.float32))
 
 
 def test_outlines_of_a_thumbnail_are_seen() -> None:
