@@ -244,6 +244,22 @@ def test_dark_and_narrow(browser: Any, report: Path) -> None:
     shown.close()
 
 
+def test_long_names_leave_a_narrow_page_as_wide_as_it_is(browser: Any, tmp_path: Path) -> None:
+    name = "20260115_experiment12_plate3_wellA01_site1_channelDAPI_z001_projection.tif"
+    rows: list[dict[str, Any]] = [
+        {"name": name, "group": f"{number}_{name}", "status": "failed", "error": f"{name} is cut short"}
+        for number in range(2)
+    ]
+    files.write_whole(tmp_path / "r.html", page.document(name, {"model": name}, rows, [f"{name} is cut short"]))
+    shown = browser.new_page(viewport={"width": 360, "height": 700})
+    shown.goto((tmp_path / "r.html").as_uri())
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 360
+    shown.locator(".card").first.click()
+    for part in ("viewer", "notes", "wait"):
+        assert shown.evaluate(f"document.getElementById('{part}').scrollWidth") <= 360, part
+    shown.close()
+
+
 def test_a_view_that_is_gone_is_said(browser: Any, report: Path) -> None:
     path = report.parent / "views/v1 #.js"
     kept = path.read_bytes()
