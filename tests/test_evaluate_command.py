@@ -248,6 +248,18 @@ def test_folders_below_are_matched_with_their_folders(data: Path) -> None:
         wanted = {"p0/0": "im0", "p1/0": "im1", "p0/1": "im2", "p1/1": "im3"}
         assert found == {name: {**flat[old], "name": name} for name, old in wanted.items()}
     assert [path.name for path in worst.iterdir()] == ["1_p1__1.png"]
+    for number in range(COUNT):
+        image = data / f"nested/images/p{number % 2}/{number // 2}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.write_bytes((data / f"truth/images/im{number}.png").read_bytes())
+    made = {"images": [], "categories": [], "annotations": []}
+    for place, name in enumerate(wanted):  # two files are called 0.png, two 1.png
+        made["images"].append({"id": place, "file_name": f"{name}.png", "height": 70, "width": 70})
+    (data / "nested/coco.json").write_text(json.dumps(made))
+    words = (data / "nested/coco.json", data / "nested/alone", "--recursive")
+    assert "some are on one side alone" in run(*words).output
+    by_file = run(*words, "--images", data / "nested/images", "--json")
+    assert {each["name"] for each in json.loads(by_file.output)["images"]} == set(wanted)
     (data / "nested/truth/p0/images/more.png").write_bytes((data / "truth/images/im0.png").read_bytes())
     assert (
         f"{data}/nested/truth/p0: more.png has no masks more" in run(pred, data / "nested/truth", "--recursive").output

@@ -32,7 +32,7 @@ def compare(
     resamples: int = 1000,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Scores:
-    """Score predictions against truth; images are matched by name, and one of each is in memory a thread.
+    """Score predictions against truth; images are matched by name or file, and one of each is in memory a thread.
 
     Parameters
     ----------
@@ -112,12 +112,11 @@ class Pairs(NamedTuple):
 
 
 def match_names(predictions: Collection, truths: Collection, missing: str = "error") -> Pairs:
-    """Match the images of both sides by name; see `compare`."""
+    """Match the images of both sides by name, or by their file where names have none in common; see `compare`."""
     if missing not in ("error", "empty", "skip"):
         raise OptionError(f"missing is {missing!r}; wanted error, empty or skip")
     second = {item.name: item for item in truths}
-    left = {item.name for item in truths} - {item.name for item in predictions}
-    first = {_spelled_as(left, item.name): item for item in predictions}
+    first = _by_name_of_truth(predictions, truths)
     no_prediction, no_truth = sorted(set(second) - set(first)), sorted(set(first) - set(second))
     if missing == "error" and (no_prediction or no_truth):
         raise InputError(
@@ -133,9 +132,22 @@ def match_names(predictions: Collection, truths: Collection, missing: str = "err
     return Pairs(both, tuple(no_prediction), tuple(no_truth))
 
 
-def _spelled_as(others: set[str], name: str) -> str:
-    """Return a name as the other side has it, where the two differ in how accents are written alone."""
-    return next((each for each in spellings(name) if each in others), name)
+def _by_name_of_truth(predictions: Collection, truths: Collection) -> dict[str, Item]:
+    """Return predictions by the names that the truth has for their images.
+
+    Names may differ in how accents are written; or in more, as those of COCO files have no folders, where both sides
+    know the file of the image.
+    """
+    same = {item.name for item in truths} & {item.name for item in predictions}
+    left = {item.name: item.path for item in truths if item.name not in same}
+    of_file = {path.resolve(): name for name, path in left.items() if path is not None}
+    found = {}
+    for item in predictions:
+        name = next((each for each in spellings(item.name) if each in left), item.name)
+        if name not in same and name not in left and item.path is not None:
+            name = of_file.get(item.path.resolve(), name)
+        found[name] = item
+    return found
 
 
 def _listed(what: str, names: Sequence[str]) -> str:
