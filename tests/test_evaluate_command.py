@@ -194,6 +194,10 @@ def test_nothing_that_is_read_is_written_over(data: Path) -> None:
         result = run(data / "pred", data / "truth", option, path)
         assert result.exit_code == 1, path
         assert f"{path}" in result.output
+    for folder in (data / "pred", data / "truth", image.parent):
+        result = run(data / "pred", data / "truth", "--overlays", folder)
+        assert f"{folder} is read, and pictures in it would be read too" in result.output
+        assert not list(folder.glob("1_*"))
     predicted = data / "submission.csv"
     result = run(predicted, data / "train.csv", "--images", image.parent, "--csv", predicted)
     assert "would be replaced while it is read" in result.output

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
             files.check_output(settings[option], begins, inputs)
     with late_note("opening both", settings["quiet"] or settings["as_json"]):
         predictions, truths = _open(pred, truth, settings)
+    _check_apart(settings["overlays"], (predictions, truths), inputs)
     with _Bar(settings["quiet"] or settings["as_json"]) as bar:
         scores = evaluate.compare(
             predictions,
@@ -124,6 +126,16 @@ def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
         for note in side.notes:
             click.echo(f"note: {note}", err=True)
     return predictions, truths
+
+
+def _check_apart(folder: Path | None, sides: Sequence[Any], inputs: Sequence[Path | None]) -> None:
+    """Refuse to draw in a folder that is read: pictures would replace what is in it, or be taken for some of it."""
+    from flowseg import files
+    from flowseg.errors import InputError
+
+    images = {item.path.parent for side in sides for item in side if item.path is not None}
+    if folder is not None and files.real(folder) in files.resolved([*inputs, *images]):
+        raise InputError(f"{folder} is read, and pictures in it would be read too: choose another for --overlays")
 
 
 def _draw(predictions: Any, truths: Any, scores: Any, settings: dict[str, Any]) -> int:

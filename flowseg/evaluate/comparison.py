@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowseg import arrays, metrics, overlaps, threads
+from flowseg import arrays, files, metrics, overlaps, threads
 from flowseg.errors import InputError, OptionError
 from flowseg.evaluate import coco
 from flowseg.evaluate.errors import find_errors
@@ -140,12 +140,12 @@ def _by_name_of_truth(predictions: Collection, truths: Collection) -> dict[str, 
     """
     same = {item.name for item in truths} & {item.name for item in predictions}
     left = {item.name: item.path for item in truths if item.name not in same}
-    of_file = {path.resolve(): name for name, path in left.items() if path is not None}
+    of_file = {files.real(path): name for name, path in left.items() if path is not None}
     found = {}
     for item in predictions:
         name = next((each for each in spellings(item.name) if each in left), item.name)
         if name not in same and name not in left and item.path is not None:
-            name = of_file.get(item.path.resolve(), name)
+            name = of_file.get(files.real(item.path), name)
         found[name] = item
     return found
 
