@@ -25,6 +25,7 @@ from flowseg.sources._gather import Gathered, files_in, held, told, told_shape, 
 from flowseg.sources.collection import Category, Collection, Item
 from flowseg.words import many
 
+_LEAST_NUMBERS = 6  # of a polygon that holds pixels
 _MOST_STEPS = 10**7  # of an outline on the finer grid: less than a tenth of a second
 
 
@@ -125,6 +126,14 @@ def _note_what_is_left_out(gathered: Gathered, annotations: Sequence[Mapping[str
         gathered.notes.append(f"{what} (iscrowd): several cells under one mask, left out")
     if pointed := sum(bool(each.get("keypoints")) for each in annotations):
         gathered.notes.append(f"{many(pointed, 'annotation has', 'annotations have')} keypoints, which are left out")
+    if flat := sum(len(polygon) < _LEAST_NUMBERS for each in annotations for polygon in _polygons(each)):
+        what = many(flat, "polygon has fewer than three corners", "polygons have fewer than three corners")
+        gathered.notes.append(f"{what}, as contours of one or two pixels have: no pixel lies in them")
+
+
+def _polygons(annotation: Mapping[str, Any]) -> list[list[Any]]:
+    segmentation = annotation.get("segmentation")
+    return [part for part in segmentation if isinstance(part, list)] if isinstance(segmentation, list) else []
 
 
 def _is_crowd(annotation: Mapping[str, Any]) -> bool:
@@ -338,8 +347,8 @@ def _corners(polygon: object, shape: Shape) -> npt.NDArray[np.float64]:
         numbers = np.asarray(polygon)
     except ValueError:
         numbers = np.zeros((0, 0))
-    if numbers.ndim != 1 or numbers.dtype.kind not in "iuf" or len(numbers) % 2 or len(numbers) < 6:
-        raise InputError(f"a polygon is {short(polygon)}; wanted x, y of at least three corners")
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iuf" or len(numbers) % 2 or not len(numbers):
+        raise InputError(f"a polygon is {short(polygon)}; wanted x, y, x, y, ... of its corners")
     corners = np.ascontiguousarray(numbers, np.float64).reshape(-1, 2)
     if not np.isfinite(corners).all():
         raise InputError("a polygon holds NaN or infinity; wanted numbers")

@@ -73,6 +73,23 @@ def test_crowds_are_left_out_and_counted(tmp_path: Path) -> None:
     assert data.notes == ("1 annotation is a crowd (iscrowd): several cells under one mask, left out",)
 
 
+def test_polygons_of_one_or_two_corners_have_no_pixels_and_are_told(tmp_path: Path) -> None:
+    """OpenCV gives such contours, of cells of one or two pixels and of crumbs beside a cell."""
+    write(tmp_path, [of(1, [SQUARE, [15, 15]]), of(2, [[20, 4, 26, 9]]), of(3, [[], SQUARE])])
+    data = open_collection(tmp_path)
+    assert len(data.problems) == 1
+    assert "a polygon is []; wanted x, y, x, y, ... of its corners" in data.problems[0]
+    write(tmp_path, [of(1, [SQUARE, [15, 15]]), of(2, [[20, 4, 26, 9]])])
+    data = open_collection(tmp_path)
+    data.require_sound()
+    found = data[0].instances()
+    assert found.mask(0).tolist() == masks()[0].tolist()
+    assert found.areas().tolist() == [72, 0]
+    assert data.notes == (
+        "2 polygons have fewer than three corners, as contours of one or two pixels have: no pixel lies in them",
+    )
+
+
 def test_keypoints_are_told_to_be_left_out(tmp_path: Path) -> None:
     points = [of(2, listed(masks()[1]), keypoints=[4, 5, 2]), of(3, listed(masks()[2]), keypoints=[])]
     assert open_collection(write(tmp_path, [of(1, [SQUARE]), *points])).notes == (
