@@ -1,6 +1,6 @@
 """Which channel the network sees as what: chosen by number from 0 or by name, and said back in words."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -74,6 +74,10 @@ class ChannelChoice:
     def items(self) -> tuple[int | str | None, ...]:
         """All of them, the first first."""
         return (self.first, self.second, *self.others)
+
+    def __iter__(self) -> Iterator[int | str | None]:
+        """Go through `items`: options take a choice as they take a list."""
+        return iter(self.items)
 
     def __post_init__(self) -> None:
         for item in self.items:
@@ -178,7 +182,7 @@ def _plane(image: Image, item: int | str | None, number: int | None) -> Array | 
     return _mean(image.pixels) if number is None else image.pixels[number]
 
 
-def parse(channels: "ChannelChoice | Sequence[int | str | None] | str | int | None") -> ChannelChoice:
+def parse(channels: "ChannelChoice | Iterable[int | str | None] | str | int | None") -> ChannelChoice:
     """Read a choice of channels as a person writes it.
 
     Parameters

@@ -1,7 +1,7 @@
 """Values of options checked: a wrong one raises an `OptionError` that says what came and what was wanted."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
@@ -41,13 +41,15 @@ def short(value: object) -> str:
 
 
 def several(name: str, value: object) -> tuple[Any, ...]:
-    """Return what a person wrote as one number, or as text with a comma, as a tuple too."""
+    """Return what a person wrote as one number, as text with a comma, or as anything to go through, as a tuple."""
     if isinstance(value, str):
         if not value.strip(" ,"):
             raise OptionError(f"{name} is {value!r}, which names none; leave it out, or name one")
         return tuple(part.strip() for part in value.split(","))
+    if isinstance(value, Iterable):
+        return tuple(map(_plain, value))
     if isinstance(value, bool) or not isinstance(value, Integral):
-        return tuple_of(name, value)
+        raise OptionError(f"{name} is {short(value)}; wanted a number, a name, or several of them")
     return (int(value),)
 
 

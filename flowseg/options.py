@@ -1,6 +1,6 @@
 """What can be set, as frozen records: each field is documented, and checked when the record is made."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -318,7 +318,7 @@ class SegmentOptions:
         Diameter of the cells in pixels; None: estimated.
     channels
         Channels for the network, by number from 0 or by name, as a list or as text: ``(1, 0)``, ``"GFP,DAPI"``,
-        ``"grey"``; None: see `flowseg.channels.parse`.
+        ``"grey"``; or a choice that `flowseg.channels` has made. None: see `flowseg.channels.parse`.
     tile, overlap
         Side of tiles cut as Cellpose does, a multiple of 8, and the part that they share; None: as few tiles as can be.
     tta
@@ -340,7 +340,7 @@ class SegmentOptions:
     """
 
     diameter: float | None = None
-    channels: tuple[int | str, ...] | int | str | None = None
+    channels: Iterable[int | str | None] | int | str | None = None
     tile: int | None = None
     overlap: float = 0.1
     tta: bool = False

@@ -2,10 +2,12 @@ import dataclasses
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowseg.channels import from_cellpose_channels
 from flowseg.errors import OptionError
 from flowseg.options import Architecture, MaskOptions, ModelConfig, SegmentOptions, Thresholds
 
@@ -144,10 +146,22 @@ def test_an_image_of_a_group_is_segmented_with_its_thresholds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [("1, 0", ("1", "0")), ("grey", ("grey",)), (2, (2,)), ([1, 0], (1, 0)), (None, None)]
+    ("given", "kept"),
+    [
+        ("1, 0", ("1", "0")),
+        ("grey", ("grey",)),
+        (2, (2,)),
+        ([1, 0], (1, 0)),
+        (np.array([1, 0]), (1, 0)),
+        (from_cellpose_channels((2, 1)), (1, 0)),
+        (from_cellpose_channels((0, 0)), ("grey", None)),
+        (None, None),
+    ],
 )
 def test_channels_are_given_as_a_person_writes_them(given: object, kept: object) -> None:
-    assert SegmentOptions(channels=given).channels == kept  # type: ignore[arg-type]
+    options = SegmentOptions(channels=given)  # type: ignore[arg-type]
+    assert options.channels == kept
+    json.dumps(options.channels)  # as it is written down
 
 
 @pytest.mark.parametrize("given", ["", ",", " , "])

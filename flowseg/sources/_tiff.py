@@ -108,9 +108,9 @@ def _needs_codec(file: Path, text: str) -> MissingExtra:
 
 def _series(file: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     """Return the one series of pages that is the image."""
-    several = tif.series
-    if not several or not tif.pages:
+    if not tif.series or not tif.pages:
         raise InputError(f"{file} holds no image")
+    several = [series for series in tif.series if not _is_aside(series)] or tif.series
     planes = int((tif.imagej_metadata or {}).get("images", 1)) if tif.is_imagej else 1
     if several[0].kind != "imagej" and planes > len(tif.pages):  # tifffile then takes the pages for all there is
         raise InputError(f"{file} is cut short: its description names {planes} planes, {len(tif.pages)} are there")
@@ -125,6 +125,11 @@ def _series(file: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
         raise InputError(f"{file} holds no pixels, or of a type that is not known")
     _refuse_other_colors(file, several[0])
     return several[0]
+
+
+def _is_aside(series: tifffile.TiffPageSeries) -> bool:
+    """Whether a file says itself that this is a small copy of its image, as GIMP's previews are, or its mask."""
+    return bool(series.keyframe.is_reduced or series.keyframe.is_mask)
 
 
 def _refuse_other_colors(file: Path, series: tifffile.TiffPageSeries) -> None:
@@ -219,6 +224,8 @@ def _check_complete(file: Path, pages: _Pages, index: tuple[int | slice, ...]) -
         ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
         if max(ends, default=0) > length:
             raise InputError(f"{file} is cut short: {length} bytes of at least {max(ends)}")
+        if len(ends) < prod(page.chunked) and not page.is_contiguous:  # tifffile makes the others zeros
+            raise InputError(f"{file} is damaged: it lists {len(ends)} of the {prod(page.chunked)} pieces of a plane")
 
 
 def _channel_names(tif: tifffile.TiffFile, channels: int) -> list[str]:

@@ -162,6 +162,29 @@ def test_several_images_in_a_file_are_refused(tmp_path: Path) -> None:
         image_files.read(file)
 
 
+@pytest.mark.parametrize(("kind", "aside"), [(1, pixels((9, 12, 3), "u1")), (4, pixels((37, 50), "bool"))])
+def test_previews_and_masks_of_an_image_are_no_further_images(tmp_path: Path, kind: int, aside: np.ndarray) -> None:
+    array = pixels((37, 50), "u2")
+    file = tmp_path / "a.tif"
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(array, metadata=None)
+        writer.write(aside, subfiletype=kind, metadata=None)
+    np.testing.assert_array_equal(image_files.read(file).pixels, array[np.newaxis])
+    assert image_files.probe(file).shape == (37, 50)
+
+
+def test_strips_that_a_file_does_not_list_are_not_made_up(tmp_path: Path) -> None:
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, pixels((37, 50), "u2"), rowsperstrip=10, compression="zlib", metadata=None)
+    with tifffile.TiffFile(file) as tif:
+        offsets = tif.pages[0].tags["StripOffsets"].offset
+    data = bytearray(file.read_bytes())
+    data[offsets + 4 : offsets + 8] = struct.pack("<I", 3)
+    file.write_bytes(data)
+    with pytest.raises(InputError, match=r"a.tif is damaged: it lists 3 of the 4 pieces"):
+        image_files.read(file)
+
+
 @pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_adobe_deflate", "jpeg"])
 def test_compressions_work_or_name_the_extra(tmp_path: Path, compression: str) -> None:
     array = pixels((37, 50), "u1")
