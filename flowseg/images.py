@@ -9,6 +9,7 @@ A letter stands for each axis, as in TIFF files: T time, Z depth, C channel, Y a
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ Floats = npt.NDArray[np.float32]
 # Modes of pictures of Pillow whose numbers are neither brightness nor red, green and blue, though they look so.
 _OTHER_MODES = ("P", "PA", "LA", "La", "CMYK", "YCbCr", "LAB", "HSV")
 
-AXES = {"T": "times", "Z": "slices", "C": "channels", "Y": "rows", "X": "columns", "S": "colour samples"}
+AXES = {"T": "time", "Z": "slice", "C": "channel", "Y": "row", "X": "column", "S": "colour sample"}
 
 # Below this many output pixels a thread costs more than it saves.
 _PIXELS_A_THREAD = 1 << 18
@@ -174,6 +175,9 @@ def unclear_axes(shape: tuple[int, ...], name: str, stated: str = "") -> InputEr
     start = f"{name} has shape {shape}" + (f" and axes {stated!r}" if stated else "")
     if len(shape) < 2:
         return InputError(f"{start}; wanted at least height and width")
+    if sum(size > 1 for size in shape) > 2:  # axes of length 1 may be left out
+        stated = "".join(letter for letter, size in zip(stated, shape, strict=False) if size > 1)
+        shape = tuple(size for size in shape if size > 1)
     readings = _readings(shape, stated)
     if not readings:
         return InputError(f'{start}; say what its axes are, one letter each of TZCYX: axes="..." (--axes)')
@@ -209,7 +213,7 @@ def has_channels_last(shape: tuple[int, ...], stated: str = "") -> bool:
 
 
 def _meaning(axes: str, shape: tuple[int, ...]) -> str:
-    return ", ".join(f"{size} {AXES[letter]}" for letter, size in zip(axes, shape, strict=True) if letter not in "YX")
+    return ", ".join(many(size, AXES[letter]) for letter, size in zip(axes, shape, strict=True) if letter not in "YX")
 
 
 def fitted_axes(axes: str, shape: tuple[int, ...], name: str = "the image") -> str:
@@ -232,7 +236,7 @@ def parse_axes(text: str) -> str:
     >>> parse_axes("cyx")
     'CYX'
     """
-    letters = text.upper()
+    letters = str(text).upper()
     if not {"Y", "X"} <= set(letters) <= set(AXES) or len(set(letters)) < len(letters):
         raise OptionError(f"axes {text!r}; wanted Y, X and any of T, Z, C, S, each once, such as 'CYX'")
     return letters
@@ -259,14 +263,14 @@ def plane_index(
     axes: str, shape: tuple[int, ...], plane: Mapping[str, int] | str | None, name: str = "the image"
 ) -> tuple[int | slice, ...]:
     """Return the index that takes one plane with its channels out of an array, or say what has to be chosen."""
-    chosen = parse_plane(plane) if isinstance(plane, str) else {k.upper(): int(v) for k, v in (plane or {}).items()}
+    chosen = parse_plane(plane) if isinstance(plane, str) else _checked_plane(plane or {})
     sizes = dict(zip(axes, shape, strict=True))
     for letter, number in chosen.items():
-        if letter not in {"T", "Z", "C"}:
-            raise OptionError(f"plane names axis {letter!r}; wanted T, Z or C")
         size = sizes.get(letter, 1)
         if not 0 <= number < size:
-            raise InputError(f"{name} has {size} {AXES[letter]}; plane {letter}={number} is not one of 0..{size - 1}")
+            raise InputError(
+                f"{name} has {many(size, AXES[letter])}; plane {letter}={number} is not one of 0..{size - 1}"
+            )
     index: list[int | slice] = []
     for letter, size in zip(axes, shape, strict=True):
         if letter in chosen:
@@ -280,6 +284,17 @@ def plane_index(
     return tuple(index)
 
 
+def _checked_plane(plane: Mapping[str, Any]) -> dict[str, int]:
+    if not isinstance(plane, Mapping):
+        raise OptionError(f"plane {plane!r}; wanted axes and numbers from 0, such as 'Z=3' or {{'Z': 3, 'T': 0}}")
+    for letter, number in plane.items():
+        if str(letter).upper() not in {"T", "Z", "C"}:
+            raise OptionError(f"plane names axis {letter!r}; wanted T, Z or C")
+        if isinstance(number, bool) or not isinstance(number, Integral):
+            raise OptionError(f"plane {letter}={number!r}; wanted a number from 0")
+    return {letter.upper(): int(number) for letter, number in plane.items()}
+
+
 def _several_planes(axes: str, shape: tuple[int, ...], letter: str, name: str) -> InputError:
     size = shape[axes.index(letter)]
     if letter not in AXES:
@@ -287,7 +302,7 @@ def _several_planes(axes: str, shape: tuple[int, ...], letter: str, name: str) -
     instead = axes.replace(letter, "C")
     otherwise = f', or, if they are channels, axes="{instead}" (--axes {instead})' if "C" not in axes else ""
     return InputError(
-        f"{name} has {size} {AXES[letter]} (shape {shape}, axes {axes}) and only single planes are segmented; "
+        f"{name} has {many(size, AXES[letter])} (shape {shape}, axes {axes}) and only single planes are segmented; "
         f'take one: plane="{letter}={size // 2}" (--plane {letter}={size // 2}){otherwise}'
     )
 

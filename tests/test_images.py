@@ -3,11 +3,13 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flowseg import images
 from flowseg.errors import InputError, OptionError
+from flowseg.sources import image_files
 
 
 def numbered(*shape: int) -> np.ndarray:
@@ -35,7 +37,8 @@ def test_axes_of_one_are_dropped(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [(3, 5, 6), (5, 6, 2), (5, 6, 5), (2, 3, 5, 6), (1, 5, 3), (3, 5, 3), (2, 2, 2, 5, 6)]
+    "shape",
+    [(3, 5, 6), (5, 6, 2), (5, 6, 5), (2, 3, 5, 6), (1, 5, 3), (3, 5, 3), (2, 2, 2, 5, 6), (3, 1, 5, 6), (2, 1, 1, 5)],
 )
 def test_what_is_not_clear_is_asked_for(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"has shape \(.*which could be .*--axes") as caught:
@@ -60,7 +63,7 @@ def test_axes_of_length_one_may_be_left_out() -> None:
     np.testing.assert_array_equal(image.pixels, numbered(3, 5, 6))
 
 
-@pytest.mark.parametrize("axes", ["CX", "CCYX", "QYX", "", "C Y X", "3"])
+@pytest.mark.parametrize("axes", [("C", "Y", "X"), 5, "CX", "CCYX", "QYX", "", "C Y X", "3"])
 def test_axes_that_cannot_be(axes: str) -> None:
     with pytest.raises((OptionError, InputError), match="axes"):
         images.from_array(numbered(3, 5, 6), axes)
@@ -85,7 +88,7 @@ def test_several_planes_are_refused_with_the_way_out() -> None:
 def test_a_plane_that_is_not_there() -> None:
     with pytest.raises(InputError, match=r"9 slices; plane Z=9 is not one of 0\.\.8"):
         images.from_array(numbered(9, 5, 6), "ZYX", plane="Z=9")
-    with pytest.raises(InputError, match="1 slices"):
+    with pytest.raises(InputError, match="1 slice;"):
         images.from_array(numbered(5, 6), plane="Z=1")
     assert images.from_array(numbered(5, 6), plane="Z=0").shape == (5, 6)
 
@@ -94,6 +97,23 @@ def test_a_plane_that_is_not_there() -> None:
 def test_planes_that_cannot_be(text: str) -> None:
     with pytest.raises(OptionError, match="plane"):
         images.parse_plane(text)
+
+
+@pytest.mark.parametrize("plane", [3, ["Z=1"], {"Z": "a"}, {"Z": None}, {"Z": 1.5}, {"Z": True}, {0: 1}, {"Q": 1}])
+def test_what_is_no_plane_is_no_damage(tmp_path: Path, plane: object) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", numbered(4, 20, 30), metadata={"axes": "ZYX"}, photometric="minisblack")
+    with pytest.raises(OptionError, match="plane"):
+        images.from_array(numbered(4, 5, 6), "ZYX", plane=plane)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="plane"):
+        image_files.read(tmp_path / "a.tif", plane=plane)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 5, 6), (1, 2, 5, 6), (1, 2, 1, 1, 5, 6)])
+def test_axes_of_one_are_not_asked_about(shape: tuple[int, ...]) -> None:
+    message = r"could be CYX \(2 channels\) or ZYX \(2 slices\) or TYX \(2 times\); say which"
+    with pytest.raises(InputError, match=message):
+        images.from_array(numbered(*shape))
+    assert images.from_array(numbered(*shape), "CYX").pixels.shape == (2, 5, 6)
 
 
 def test_channels_of_colour_images() -> None:
