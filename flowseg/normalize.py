@@ -94,15 +94,12 @@ class Normalized(NamedTuple):
     flat: tuple[bool, ...]
 
     def remarks(self) -> list[str]:
-        """Say what a person should know: pixels replaced, a first channel without contrast."""
-        said = [
-            f"channel {number}: {many(count, 'NaN or infinite pixel')}, in whose place the channel's extremes are"
+        """Say what a person should know: pixels replaced."""
+        return [
+            f"input {number} of the network: {many(count, 'NaN or infinite pixel')}, in whose place its extremes are"
             for number, count in enumerate(self.replaced)
             if count
         ]
-        if self.flat and self.flat[0]:
-            said.append("the channel to segment has no contrast: nothing can be found in it")
-        return said
 
 
 class _Done(NamedTuple):

@@ -289,8 +289,8 @@ def _notes(found: dynamics.Masks, normalised: Normalized, diameter: float, train
     """Say, in plain sentences, what the user should know about a result."""
     notes = normalised.remarks()
     count = int(found.labels.max(initial=0))
-    if normalised.flat[0]:
-        return notes
+    if _is_empty(normalised.flat):
+        return [*notes, "the channel to segment has no contrast: nothing can be found in it"]
     if found.foreground == 0:
         notes.append(
             "no pixel is above the probability threshold: try a lower cellprob_threshold, another channel, "
@@ -311,6 +311,11 @@ def _notes(found: dynamics.Masks, normalised: Normalized, diameter: float, train
             "is the diameter right?"
         )
     return notes
+
+
+def _is_empty(flat: tuple[bool, ...]) -> bool:
+    """Whether there is nothing to see: a network of one or two channels segments the first, one of more sees all."""
+    return all(flat) if len(flat) > 2 else flat[0]
 
 
 def _taken(found: dynamics.Masks) -> str:

@@ -100,7 +100,6 @@ def test_no_contrast_becomes_zeros(value: float, options: dict, shape: tuple[int
     result = normalize(np.full((1, *shape), value, np.float32), Normalization(**options))
     assert not result.planes.any()
     assert result.flat == (True,)
-    assert "no contrast" in result.remarks()[-1]
 
 
 def test_an_empty_second_channel_stays_empty_and_goes_unmentioned() -> None:

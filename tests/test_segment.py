@@ -188,6 +188,25 @@ def test_a_grey_image_is_normalised_once_for_a_network_of_colours(tmp_path: Path
     assert sum("1 NaN" in note for note in colour.notes) == 3
 
 
+def test_a_colour_without_contrast_is_not_the_end_of_a_network_of_colours(tmp_path: Path) -> None:
+    shape = Architecture(widths=(4, 6), channels=3)
+    config = ModelConfig(architecture=shape, channel_names=("red", "green", "blue"))
+    checkpoint.write_flowseg(tmp_path / "model", config, scrambled(shape).state_dict())
+    model = load_model(str(tmp_path / "model"), device="cpu", precision="fp32")
+    blue = np.zeros((40, 50, 3), np.uint8)
+    assert "no contrast" in model.segment(blue, diameter=30).notes[0]
+    blue[..., 2] = np.random.default_rng(0).integers(0, 255, (40, 50))
+    assert not any("no contrast" in note for note in model.segment(blue, diameter=30).notes)
+
+
+def test_what_was_not_a_number_is_told_of_what_the_network_sees() -> None:
+    image = np.stack([picture(solid_cells(120, 30, seed=1))] * 3)
+    image[2, 3, 4] = np.nan
+    found = oracle().segment(image, axes="CYX", channels=(2, 0), diameter=30)
+    assert found.channels.startswith("cytoplasm <- channel 2")
+    assert found.notes[0].startswith("input 0 of the network: 1 NaN")
+
+
 def test_a_network_without_names_takes_channels_as_cellpose_gives_them(tmp_path: Path) -> None:
     shape = Architecture(widths=(4, 6), channels=3)
     checkpoint.write_flowseg(tmp_path / "model", ModelConfig(architecture=shape), scrambled(shape).state_dict())
