@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from flowseg.errors import InputError, OptionError
 from flowseg.images import Image
+from flowseg.normalize import spans
 from flowseg.words import many
 
 Array = npt.NDArray[Any]
@@ -20,6 +21,7 @@ COLORS = ("red", "green", "blue")
 _GREY_WORDS = {"grey", "gray", "mean"}
 _NONE_WORDS = {"none", ""}
 _NO_ROLE = "none"  # of an input that a network was trained without
+_JPEG_LEAVES = 5  # grey values, of 255, that colours beside blue span after compression of quality 75
 _COLOR_WORDS = (("red", "r"), ("green", "g"), ("blue", "b"))
 
 
@@ -126,9 +128,10 @@ def for_network(image: Image, choice: ChannelChoice, names: Sequence[str], count
     names
         The roles of the network's channels, as its file states them; may be empty.
     count
-        How many channels it takes. A network of three named red, green and blue gets colours as they are and grey
-        three times; others of one or two get the channel to segment, and the nuclei. One of more gets the channels of
-        the image in their order, and zeros after them, as Cellpose does.
+        How many channels it takes. A network of three named red, green and blue gets colours as they are, and grey
+        three times; so it does a colour that is the only one with contrast. Others of one or two get the channel to
+        segment, and the nuclei. One of more gets the channels of the image in their order, and zeros after them, as
+        Cellpose does.
     """
     if tuple(names) == COLORS:
         return _colors(image, choice)
@@ -145,12 +148,23 @@ def for_network(image: Image, choice: ChannelChoice, names: Sequence[str], count
 
 def _colors(image: Image, choice: ChannelChoice) -> Chosen:
     if image.color and choice == ChannelChoice():
-        return Chosen(image.pixels[:3], "red, green and blue", None, None)
+        alone = _only_color(image.pixels)
+        if alone is None:
+            return Chosen(image.pixels, "red, green and blue", None, None)
+        chosen = _colors(image, ChannelChoice(alone))
+        return chosen._replace(text=f"{chosen.text}; the other colours have no contrast")
     if choice.others:
         return _in_order(image, choice, 3, COLORS)
     chosen = replace(choice, second=None).take(image)
     planes = np.broadcast_to(chosen.planes[0], (3, *image.shape))
     return Chosen(planes, f"{_source(image, chosen.first)}", chosen.first, None)
+
+
+def _only_color(pixels: Array) -> int | None:
+    """Return the only colour with contrast: of a grey image shown in blue or green, as fluorescence often is."""
+    least = _JPEG_LEAVES if pixels.dtype == np.uint8 else 0
+    there = [number for number, span in enumerate(spans(pixels)) if span > least]
+    return there[0] if len(there) == 1 else None
 
 
 def _in_order(image: Image, choice: ChannelChoice, count: int, names: Sequence[str]) -> Chosen:

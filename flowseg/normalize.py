@@ -220,6 +220,12 @@ def has_contrast(low: float, high: float) -> bool:
     return apart > _FLAT or apart > max(_FLAT * size, float(np.finfo(np.float32).tiny))
 
 
+def spans(planes: Array) -> list[float]:
+    """Return how far the percentiles 1 and 99 of each plane are apart."""
+    levels = (percentiles(_narrow(plane, None)[0], (1.0, 99.0)).values for plane in planes)
+    return [float(high - low) for low, high in levels]
+
+
 def _narrow(plane: Array, zero: float | None) -> tuple[Array, float]:
     """Bring a plane to 8- or 16-bit integers or float32, and say what was subtracted on the way.
 

@@ -1,4 +1,7 @@
+import io
+
 import numpy as np
+import PIL.Image
 import pytest
 
 from flowseg import channels, images
@@ -117,6 +120,37 @@ def test_inputs_without_a_channel_are_zeros_as_with_cellpose(image: images.Image
     assert taken.planes[0].any()
     assert not taken.planes[2:].any()
     assert taken.text.endswith("input 3 <- nothing")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("colour", [0, 1, 2])
+def test_an_image_in_one_colour_is_grey_to_a_network_for_colours(dtype: type, colour: int) -> None:
+    pixels = np.zeros((40, 50, 3), dtype)
+    pixels[..., colour] = RNG.integers(0, 255, (40, 50))
+    pixels[:2, :2] = 255  # such as a scale bar
+    taken = channels.for_network(images.from_array(pixels), channels.parse(None), channels.COLORS, 3)
+    np.testing.assert_array_equal(taken.planes, [pixels[..., colour]] * 3)
+    name = channels.COLORS[colour]
+    assert taken.text == f"channel {colour} '{name}'; the other colours have no contrast"
+
+
+def test_what_jpeg_leaves_in_empty_colours_is_no_colour() -> None:
+    pixels = np.zeros((40, 50, 3), np.uint8)
+    pixels[..., 2] = 75 + 75 * np.sin(np.arange(40) / 4)[:, None] * np.sin(np.arange(50) / 5)
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(file, "JPEG", quality=75)
+    image = images.from_array(np.asarray(PIL.Image.open(file)))
+    assert image.pixels[:2].any()
+    assert channels.for_network(image, channels.parse(None), channels.COLORS, 3).first == 2
+
+
+def test_two_colours_and_none_stay_as_they_are() -> None:
+    for there in ([], [0, 2]):
+        pixels = np.zeros((40, 50, 3), np.uint8)
+        pixels[..., there] = RNG.integers(0, 255, (40, 50, len(there)))
+        taken = channels.for_network(images.from_array(pixels), channels.parse(None), channels.COLORS, 3)
+        np.testing.assert_array_equal(taken.planes, pixels.transpose(2, 0, 1))
+        assert taken.text == "red, green and blue"
 
 
 def test_a_network_for_colours_takes_three_channels_of_any_image() -> None:
