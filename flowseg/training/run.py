@@ -149,6 +149,7 @@ def run(
     asked: Asked | None = None,
     *,
     resume: bool = False,
+    overwrite: bool = False,
     tell: Tell = lambda _: None,
     watch: Watch = UNWATCHED,
 ) -> Trained:
@@ -161,13 +162,15 @@ def run(
     items
         Items to train on, or a split with items to validate on.
     out
-        The folder; a new one, unless ``resume``.
+        The folder; a new one, unless ``resume`` or ``overwrite``.
     options
         How; a training that is resumed must have those it began with.
     asked
         Which model to start from, and how the images are to be read.
     resume
         Go on where the training in ``out`` was stopped.
+    overwrite
+        Begin anew where ``out`` holds an earlier training, which is lost as soon as this one can begin.
     tell
         Called after each step.
     watch
@@ -189,7 +192,7 @@ def run(
     folder = RunFolder(Path(out))
     began = Began.read(folder) if resume else None
     if began is None:
-        folder.require_new()
+        folder.require_new(overwrite)
     with joined(options.device) as (processes, device):
         options = replace(options, device=device)
         if began is not None:
@@ -200,9 +203,9 @@ def run(
             config = _with_data(config, split, diameter, folder.path.name, options, asked)
         task = Task(split, config, options, asked.pretrained is not None, asked.axes, asked.choice, asked.by)
         loop = Loop(task, network, folder, processes, tell, watch)
-        if processes.first and not resume:
-            folder.begin(_described(task, asked))
         with folder.mine() if processes.first else nullcontext(), heap.kept(), within_limit():
+            if processes.first and not resume:
+                folder.begin(_described(task, asked), overwrite)
             loop.run()
     if processes.first and not folder.finished:
         with folder.mine():

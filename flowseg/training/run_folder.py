@@ -86,29 +86,33 @@ class RunFolder:
         return self.card.exists() and self.model.exists()
 
     def mine(self) -> AbstractContextManager[None]:
-        """Keep other runs out of the folder, and remove what one that was killed left half written."""
+        """Make the folder, keep other runs out of it, and remove what one that was killed left half written."""
+        make_folder(self.path)
         return only_writer(self.path)
 
-    def require_new(self) -> None:
-        """Refuse a folder that holds a training."""
-        if self.config.exists():
+    def require_new(self, overwrite: bool = False) -> None:
+        """Refuse a folder that holds a training, or where that is to be overwritten, one that holds something else."""
+        if not self.config.exists():
+            return
+        if overwrite:
+            self.read_config()
+        else:
             raise InputError(
                 f"{self.path} holds a training already: continue it with --resume {self.path} (in Python resume=True), "
                 "or choose another folder (in Python overwrite=True begins anew)"
             )
 
-    def begin(self, config: dict[str, Any]) -> None:
-        """Make the folder and write what was asked for."""
-        self.require_new()
-        make_folder(self.path)
+    def begin(self, config: dict[str, Any], overwrite: bool = False) -> None:
+        """Write what was asked for, in place of an earlier training where that is to be overwritten."""
+        self.require_new(overwrite)
+        self._clear()
         write_whole(self.config, _json(config))
 
-    def clear(self) -> None:
+    def _clear(self) -> None:
         """Take away what an earlier training left in the folder, and nothing else."""
         if not self.config.exists():
             return
-        self.read_config()  # refuses what is no training
-        named = ("history.csv", "curves.png", "scores.json", "thresholds.json", "MODEL_CARD.md", "cellpose_model")
+        named = ("history.csv", "curves.png", "scores.json", "thresholds.json", "MODEL_CARD.md", "cellpose_model", "bad_batch.npz")
         own = [self.state, self.model, self.last, *(self.path / name for name in named)]
         for path in [*own, *self.path.glob("samples/*_*.png"), self.config]:
             path.unlink(missing_ok=True)

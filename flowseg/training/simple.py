@@ -16,7 +16,6 @@ from flowseg.sources.data_sets import How, opened
 from flowseg.training.loop import Tell
 from flowseg.training.options import TrainOptions
 from flowseg.training.run import Asked, NewModel, Trained, run
-from flowseg.training.run_folder import RunFolder
 from flowseg.training.shown import Shown
 from flowseg.training.split import USUAL_PART, Split, held_out
 from flowseg.training.waiting import Watch
@@ -83,7 +82,7 @@ def train(
     resume
         Go on where the training in ``out`` was stopped; everything else must be as it was.
     overwrite
-        Begin anew where ``out`` holds an earlier training, which is lost.
+        Begin anew where ``out`` holds an earlier training, which is lost as soon as this one can begin.
     quiet
         Print nothing, and show nothing on the way.
     tell
@@ -132,10 +131,8 @@ def train(
         export=export,
         by=stratify,
     )
-    if overwrite:
-        RunFolder(Path(out)).clear()
     with shown:
-        return run(split, out, options, asked, resume=resume, tell=shown.tell, watch=watch)
+        return run(split, out, options, asked, resume=resume, overwrite=overwrite, tell=shown.tell, watch=watch)
 
 
 def _options(settings: Mapping[str, Any], augment: Mapping[str, float | bool] | AugmentOptions | None) -> TrainOptions:

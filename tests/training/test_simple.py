@@ -8,8 +8,9 @@ import tifffile
 
 import flowseg
 from flowseg import checkpoint
-from flowseg.errors import InputError, OptionError
+from flowseg.errors import InputError, ModelError, OptionError
 from flowseg.sources import memory
+from flowseg.training.run_folder import RunFolder
 from tests.shapes import solid_cells
 from tests.training.data import items
 
@@ -60,6 +61,20 @@ def test_a_training_is_begun_anew_where_that_is_asked(tmp_path: Path) -> None:
     assert "best" not in done._repr_html_()
     with pytest.raises(OptionError, match="one of them"):
         flowseg.train(pairs(2), out, overwrite=True, resume=True, **TINY)
+
+
+def test_an_earlier_training_is_lost_only_when_the_new_one_begins(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    earlier = flowseg.train(pairs(2), out, val_part=0, quiet=True, **TINY).model
+    weights = earlier.read_bytes()
+    anew = {name: value for name, value in TINY.items() if name not in ("pretrained", "inputs", "widths")}
+    with pytest.raises(ModelError, match="no model named"):
+        flowseg.train(pairs(2), out, pretrained="typo", val_part=0, quiet=True, overwrite=True, **anew)
+    with RunFolder(out).mine(), pytest.raises(InputError, match="another run is writing"):
+        flowseg.train(pairs(2), out, val_part=0, quiet=True, overwrite=True, **TINY)
+    assert earlier.read_bytes() == weights
+    done = flowseg.train(pairs(2), out, pretrained=str(earlier), val_part=0, quiet=True, overwrite=True, **anew)
+    assert done.model.read_bytes() != weights
 
 
 def test_no_folder_of_others_is_overwritten(tmp_path: Path) -> None:
