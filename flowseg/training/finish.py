@@ -8,6 +8,7 @@ import numpy as np
 
 from flowseg import checkpoint
 from flowseg.checkpoint import Checkpoint
+from flowseg.options import Thresholds
 from flowseg.training import tuning, validation
 from flowseg.training.loop import Task
 from flowseg.training.run_folder import Report, RunFolder
@@ -19,15 +20,25 @@ _WORST = 10
 _DRAWS = 2000
 
 
+#: A mean, and the interval that holds 95 % of the means of redrawn images; one image alone has none.
+Interval = tuple[float, float | None, float | None]
+
+_RESIZED = {
+    "image": "each image at its own diameter",
+    "data": "all images at the diameter of the data",
+    "none": "images as they are, not resized",
+}
+
+
 class Row(NamedTuple):
-    """Scores of some validation images: means, and the interval that holds 95 % of the means of redrawn images."""
+    """Scores of some validation images."""
 
     group: str
     images: int
     instances: int
-    ap50: tuple[float, float, float]
-    ap75: tuple[float, float, float]
-    map: tuple[float, float, float]
+    ap50: Interval
+    ap75: Interval
+    map: Interval
 
 
 class Looked(NamedTuple):
@@ -82,7 +93,9 @@ def _row(group: str, looked: Sequence[Looked], seed: int) -> Row:
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, len(aps), (_DRAWS, len(aps)))
 
-    def interval(values: np.ndarray[Any, Any]) -> tuple[float, float, float]:
+    def interval(values: np.ndarray[Any, Any]) -> Interval:
+        if len(values) == 1:
+            return float(values[0]), None, None
         low, high = np.percentile(values[drawn].mean(axis=1), (2.5, 97.5))
         return float(values.mean()), float(low), float(high)
 
@@ -110,11 +123,10 @@ def card(
         "- Use: `flowseg segment IMAGES -o OUT --model model.safetensors`",
         f"- Input: {', '.join(config.channel_names) or many(shape.channels, 'channel')}; "
         f"percentiles {config.normalisation[0]:g} and {config.normalisation[1]:g} become 0 and 1",
-        f"- Diameter: {config.diameter_mean:g} pixels at the network; {_diameter(config.diameter_labels)} in the data",
+        f"- Diameter: {config.diameter_mean:g} pixels at the network; {_in_the_data(task)}",
         f"- Size: widths {', '.join(map(str, shape.widths))}; sha256 of the weights' file {kept.digest}",
-        f"- Thresholds{', chosen on the images held back' if rows else ''}: probability {config.cellprob_threshold:g}, "
-        f"flow error {config.flow_threshold:g}, at least {many(config.min_size, 'pixel')}; "
-        f"diameter {_segmented_at(config.diameter)}",
+        f"- Thresholds{', chosen on the images held back' if rows else ''}: {_chosen(config.thresholds)}",
+        *(f"  - of `--group {name}`: {_chosen(own)}" for name, own in sorted(config.group_thresholds.items())),
         f"- Licence: {config.licence or 'not stated'}",
         "",
         "## Training",
@@ -123,40 +135,51 @@ def card(
         f"{len(task.split.validation)} held back (listed in `config.json`)",
         f"- Start: {about.get('pretrained') or 'random weights'}; seed {options.seed}",
         f"- {history[-1].crops if history else 0:,} crops of {options.crop.size} pixels in batches of "
-        f"{options.batch_size}, {history[-1].seconds / 60 if history else 0:.0f} minutes",
+        f"{options.batch_size}, {many(round(history[-1].seconds / 60) if history else 0, 'minute')}",
     ]
     command = about.get("command")
     if command:
         lines += ["", "```bash", command_line(command), "```"]
     lines += ["", "![curves](curves.png)", ""]
-    lines += _scores(rows, worst)
+    lines += _scores(rows, worst, _RESIZED[options.crop.rescale])
     return "\n".join(lines) + "\n"
 
 
-def _diameter(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.1f}"
+def _in_the_data(task: Task) -> str:
+    if task.options.crop.rescale == "none":
+        return "images were not resized to it"
+    diameter = task.config.diameter_labels
+    return "not known in the data" if diameter is None else f"{diameter:.1f} in the data"
 
 
-def _segmented_at(diameter: float | None) -> str:
-    return "estimated from each image" if diameter is None else f"{diameter:g} pixels"
+def _chosen(own: Thresholds) -> str:
+    diameter = "estimated from each image" if own.diameter is None else f"{own.diameter:g} pixels"
+    return (
+        f"probability {own.cellprob_threshold:g}, flow error {own.flow_threshold:g}, at least "
+        f"{many(own.min_size, 'pixel')}; diameter {diameter}"
+    )
 
 
-def _scores(rows: Sequence[Row], worst: Sequence[Looked]) -> list[str]:
+def _scores(rows: Sequence[Row], worst: Sequence[Looked], resized: str) -> list[str]:
     if not rows:
         return ["No images were held back: how good the masks are was not measured."]
     lines = [
         "## Scores on the images held back",
         "",
-        "Average precision, mean over images, with 95 % intervals over images redrawn; each image at its own diameter.",
+        f"Average precision, mean over images, with 95 % intervals over images redrawn; {resized}.",
         "",
         "| group | images | instances | AP at 0.5 | AP at 0.75 | mean AP 0.5 to 0.9 |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        cells = [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in (row.ap50, row.ap75, row.map)]
+        cells = [_with_interval(*score) for score in (row.ap50, row.ap75, row.map)]
         lines.append(f"| {row.group} | {row.images} | {row.instances} | {' | '.join(cells)} |")
     names = ", ".join(f"{one.name} ({np.mean(one.aps):.2f})" for one in worst)
     return [*lines, "", f"Worst images: {names}."]
+
+
+def _with_interval(mean: float, low: float | None, high: float | None) -> str:
+    return f"{mean:.3f}" if low is None else f"{mean:.3f} ({low:.3f} to {high:.3f})"
 
 
 def command_line(settings: Mapping[str, Any]) -> str:

@@ -112,7 +112,15 @@ class RunFolder:
         """Take away what an earlier training left in the folder, and nothing else."""
         if not self.config.exists():
             return
-        named = ("history.csv", "curves.png", "scores.json", "thresholds.json", "MODEL_CARD.md", "cellpose_model", "bad_batch.npz")
+        named = (
+            "history.csv",
+            "curves.png",
+            "scores.json",
+            "thresholds.json",
+            "MODEL_CARD.md",
+            "cellpose_model",
+            "bad_batch.npz",
+        )
         own = [self.state, self.model, self.last, *(self.path / name for name in named)]
         for path in [*own, *self.path.glob("samples/*_*.png"), self.config]:
             path.unlink(missing_ok=True)

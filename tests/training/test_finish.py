@@ -1,0 +1,65 @@
+"""What a model card says is what was done."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flowseg.checkpoint import Checkpoint
+from flowseg.dataset import CropOptions
+from flowseg.options import ModelConfig, Thresholds
+from flowseg.training import Report, Split, TrainOptions
+from flowseg.training.finish import Looked, card, summary
+from flowseg.training.loop import Task
+from tests.training.data import items
+
+CONFIG = ModelConfig(name="mine", diameter_labels=16.0)
+
+
+def card_of(folder: Path, config: ModelConfig = CONFIG, rescale: str = "image", seconds: float = 60.0) -> str:
+    made = items(folder, 4)
+    task = Task(Split(made[:1], made[1:]), CONFIG, TrainOptions(crop=CropOptions(rescale=rescale)))
+    groups = ("a", "a", "b")
+    looked = [
+        Looked(item.name, group, 3, (0.5 + number / 10,) * 9)
+        for number, (item, group) in enumerate(zip(made[1:], groups, strict=True))
+    ]
+    history = [Report(1, 8, 8.0, 1.0, 1.0, 0.5, 0.5, 1e-3, 8.0, seconds)]
+    return card(Checkpoint(config, {}, "", "flowseg"), task, summary(looked, 0), looked, history, {})
+
+
+def test_one_image_has_no_interval(tmp_path: Path) -> None:
+    lines = card_of(tmp_path / "data").splitlines()
+    assert "| b | 1 | 3 | 0.700 | 0.700 | 0.700 |" in lines
+    assert any(line.startswith("| a | 2 | 6 | 0.550 (0.500 to 0.600) |") for line in lines)
+
+
+def test_thresholds_of_groups_are_told(tmp_path: Path) -> None:
+    assert "--group" not in card_of(tmp_path / "data")
+    groups = {"b": Thresholds(-1.0, 0.6, 1, 12.0), "a": Thresholds(0.0, 0.4, 15)}
+    lines = card_of(tmp_path / "data", replace(CONFIG, group_thresholds=groups)).splitlines()
+    first = lines.index(
+        "  - of `--group a`: probability 0, flow error 0.4, at least 15 pixels; diameter estimated from each image"
+    )
+    assert (
+        lines[first + 1] == "  - of `--group b`: probability -1, flow error 0.6, at least 1 pixel; diameter 12 pixels"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rescale", "diameter", "scored"),
+    [
+        ("image", "30 pixels at the network; 16.0 in the data", "each image at its own diameter."),
+        ("data", "30 pixels at the network; 16.0 in the data", "all images at the diameter of the data."),
+        ("none", "30 pixels at the network; images were not resized to it", "images as they are, not resized."),
+    ],
+)
+def test_how_images_were_resized_is_told(tmp_path: Path, rescale: str, diameter: str, scored: str) -> None:
+    text = card_of(tmp_path / "data", rescale=rescale)
+    assert f"- Diameter: {diameter}\n" in text
+    assert f"redrawn; {scored}\n" in text
+
+
+def test_one_minute_is_told_as_one(tmp_path: Path) -> None:
+    assert ", 1 minute\n" in card_of(tmp_path / "data")
+    assert ", 2 minutes\n" in card_of(tmp_path / "data", seconds=120.0)
