@@ -228,7 +228,8 @@ def _changed(image: Floats, look: _Look, rng: np.random.Generator, curve: bool) 
     if look.blur:
         ndimage.gaussian_filter(image, (0, look.blur, look.blur), truncate=3, output=image)
     if look.noise:
-        image += rng.standard_normal(image.shape, np.float32) * np.float32(look.noise)
+        noise = rng.standard_normal(image.shape, np.float32) * np.float32(look.noise)
+        image += noise * image.any(axis=(1, 2), keepdims=True)  # an empty channel stays so
     if look.without:
         image[look.without] = 0
     return bool(curve or look.blur or look.noise)

@@ -134,6 +134,17 @@ def test_inversion_and_brightness_leave_the_outside_alone() -> None:
     assert (made.image[0][made.labels == 0] == 0).all()
 
 
+def test_an_empty_channel_stays_empty() -> None:
+    planes = np.stack([np.random.default_rng(0).integers(0, 255, (40, 40)), np.zeros((40, 40))]).astype(np.uint8)
+    levels = np.stack([np.linspace(0, 1, 256), np.zeros(256)]).astype(np.float32)
+    labels = np.zeros((40, 40), np.int32)
+    floats = Source(levels[[[[0]], [[1]]], planes], np.empty((2, 0), np.float32), labels)
+    options = AugmentOptions(colour=0.5, noise=0.5, blur=1.0, invert=0.5)
+    for made in (Source(planes, levels, labels), floats):
+        crops = [crop(made, 32, 1.0, np.random.default_rng(seed), options).image for seed in range(40)]
+        assert all(image[0].any() and not image[1].any() for image in crops)
+
+
 def test_colours_change_each_channel_by_itself() -> None:
     labels = solid_cells(80, 20, seed=1)
     planes = np.random.default_rng(0).random((1, 80, 80), np.float32).repeat(3, 0)
