@@ -109,9 +109,13 @@ class Tuned:
         return {name: one.thresholds for name, one in self.groups.items() if one.thresholds != best}
 
     def applied_to(self, config: ModelConfig) -> ModelConfig:
-        """Return a model's config with what was chosen, overall and for groups."""
-        best = replace(self.overall.thresholds, diameter=config.diameter)
-        return replace(config, **asdict(best), group_thresholds=self.group_thresholds)
+        """Return a model's config with what was chosen, overall and for groups; diameters stay as they are."""
+        overall = replace(self.overall.thresholds, diameter=config.diameter)
+        groups = {
+            name: replace(one.thresholds, diameter=config.for_group(name).diameter) for name, one in self.groups.items()
+        }
+        own = {name: thresholds for name, thresholds in groups.items() if thresholds != overall}
+        return replace(config, **asdict(overall), group_thresholds=own)
 
 
 def tune(

@@ -1,5 +1,6 @@
 """Thresholds chosen quickly are those that trying each by itself would choose."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -14,7 +15,7 @@ from flowseg.dynamics import find_candidates, find_masks
 from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
 from flowseg.options import MaskOptions, ModelConfig, Thresholds
-from flowseg.tune import Predicted, Tuned, tune
+from flowseg.tune import Choice, Predicted, Tuned, tune
 from tests.shapes import label_images, logits, solid_cells
 
 CELLPROBS, FLOWS, SIZES = (-1.0, 0.0, 1.5), (0.1, 0.4, 0.0), (0, 9, 40)
@@ -167,6 +168,20 @@ def test_groups_have_their_own_where_they_gain() -> None:
     for row in chosen.table:
         mean = (4 * row.by_group["plain"] + 3 * row.by_group["shy"]) / 7
         assert row.score == pytest.approx(mean)
+
+
+def test_diameters_that_a_model_has_stay() -> None:
+    best, other = Thresholds(-1.0, 0.4, 15), Thresholds(0.5, 0.3, 25)
+    groups = {"a": other, "b": best, "c": other, "d": best}
+    chosen = Tuned(Choice(best, 1, 1, 1, 9), {name: Choice(one, 1, 1, 1, 3) for name, one in groups.items()}, ())
+    had = {"a": Thresholds(0.0, 0.4, 15, 8.0), "b": Thresholds(0.0, 0.4, 15, 9.0)}
+    config = chosen.applied_to(ModelConfig(diameter=12.0, group_thresholds=had))
+    assert config.thresholds == replace(best, diameter=12.0)
+    assert config.group_thresholds == {
+        "a": replace(other, diameter=8.0),
+        "b": replace(best, diameter=9.0),
+        "c": replace(other, diameter=12.0),
+    }
 
 
 def test_the_table_is_in_order_and_streams() -> None:

@@ -107,14 +107,18 @@ def _best(
 
 
 def _with_diameters(config: ModelConfig, diameters: Mapping[str, DiameterChoice]) -> ModelConfig:
-    """Return the config with the diameters; a group that wants another than all has thresholds of its own."""
+    """Return the config with the diameters; a group that wants another than all has thresholds of its own.
+
+    A group with too few images to try diameters on has that of all.
+    """
     overall = diameters[""].diameter
-    groups = {
-        name: replace(config.group_thresholds.get(name, config.thresholds), diameter=one.diameter)
+    own = {name: replace(one, diameter=overall) for name, one in config.group_thresholds.items()}
+    tried = {
+        name: replace(own.get(name, config.thresholds), diameter=one.diameter)
         for name, one in diameters.items()
-        if name and (name in config.group_thresholds or one.diameter != overall)
+        if name and (name in own or one.diameter != overall)
     }
-    return replace(config, diameter=overall, group_thresholds={**config.group_thresholds, **groups})
+    return replace(config, diameter=overall, group_thresholds={**own, **tried})
 
 
 def _predicted(task: Task, kept: Checkpoint) -> Iterator[Predicted]:

@@ -88,6 +88,12 @@ def test_a_group_keeps_its_thresholds_beside_its_diameter() -> None:
     assert ModelConfig.from_dict(json.loads(json.dumps(tuned.to_dict()))) == tuned
 
 
+def test_a_group_too_small_to_choose_a_diameter_has_that_of_all() -> None:
+    config = ModelConfig(group_thresholds={"few": Thresholds(-1.0, 0.4, 30)})
+    tuned = tuning._with_diameters(config, {"": DiameterChoice(12.0, 0.6, 0.5, 9)})
+    assert tuned.group_thresholds == {"few": Thresholds(-1.0, 0.4, 30, 12.0)}
+
+
 def test_a_model_is_run_at_the_diameter_it_was_tuned_to(tmp_path: Path) -> None:
     shape = Architecture(channels=1, widths=(2, 3))
     config = ModelConfig(architecture=shape, diameter=12.0, group_thresholds={"b": Thresholds(diameter=7.0)})
