@@ -133,13 +133,13 @@ def command(context: click.Context, /, **settings: Any) -> None:
     """
     as_json, quiet = settings.pop("as_json"), settings.pop("quiet") or os.environ.get("RANK", "0") != "0"
     resume: Path | None = settings.pop("resume")
-    if resume is not None:
-        settings, out = _kept_settings(context, resume), resume
-    else:
-        if settings["data"] is None or settings["out"] is None:
-            raise click.UsageError("wanted DATA and --out RUN, or --resume RUN")
-        out = settings.pop("out")
+    if resume is None and (settings["data"] is None or settings["out"] is None):
+        raise click.UsageError("wanted DATA and --out RUN, or --resume RUN")
+    out = resume or settings["out"]
     try:
+        if resume is not None:
+            settings = _kept_settings(context, resume)
+        settings.pop("out", None)
         _train(settings, out, resume is not None, _Teller(as_json, quiet))
     except KeyboardInterrupt:
         on = f"flowseg train --resume {out} goes on from here" if _has_begun(out) else "the training had not begun"
@@ -157,9 +157,19 @@ def _has_begun(out: Path) -> bool:
     return any((out / name).exists() for name in ("config.json", "folds.json"))
 
 
+def _load_torch() -> None:
+    """Load what trains; Ctrl-C waits, for torch cannot be stopped while it is loaded."""
+    from flowseg.interrupts import held_back
+
+    with held_back():
+        import flowseg.training  # noqa: F401
+
+
 def _kept_settings(context: click.Context, run: Path) -> dict[str, Any]:
     """Return the settings that a training began with; beside them can only be given where its data are now."""
     from flowseg.errors import InputError
+
+    _load_torch()
     from flowseg.training.folds import Folds
     from flowseg.training.run_folder import RunFolder
 
@@ -205,10 +215,9 @@ def _require_there(settings: dict[str, Any], out: Path) -> None:
 
 def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller") -> None:
     from flowseg.cli._progress import late_note
-    from flowseg.interrupts import held_back
 
-    with held_back():  # torch cannot be stopped while it is loaded
-        from flowseg.training import Asked, NewModel, run
+    _load_torch()
+    from flowseg.training import Asked, NewModel, run
     from flowseg.training.folds import Folds
     from flowseg.training.from_settings import options_of, splits_of
     from flowseg.training.run_folder import RunFolder

@@ -103,13 +103,13 @@ def test_folds_go_on_where_they_were_stopped_and_are_summed_up(tmp_path: Path, m
     out = tmp_path / "run"
     real, begun = RunFolder.begin, []
 
-    def stopped(self: RunFolder, config: dict[str, object]) -> None:
+    def stopped_at_the_second(self: RunFolder, config: dict[str, object], overwrite: bool) -> None:
         begun.append(self.path.name)
         if len(begun) == 2:
             raise KeyboardInterrupt
-        real(self, config)
+        real(self, config, overwrite)
 
-    monkeypatch.setattr(RunFolder, "begin", stopped)
+    monkeypatch.setattr(RunFolder, "begin", stopped_at_the_second)
     result = run(table, "-o", out, *SMALL, "--crops", 8, "--folds", 3, "--fold", "all")
     assert result.exit_code == 130
     assert f"flowseg train --resume {out} goes on from here" in result.output
@@ -309,13 +309,23 @@ def test_a_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
     assert "is the folder of the data" in result.output
 
 
-def test_a_stop_before_the_beginning_promises_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(*_: object) -> None:
-        raise KeyboardInterrupt
+def stopped(*_: object) -> None:
+    raise KeyboardInterrupt
 
+
+def test_a_stop_before_the_beginning_promises_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(from_settings, "splits_of", stopped)
     result = run(pairs(tmp_path / "cells", 3), "-o", tmp_path / "run", *SMALL)
     assert (result.exit_code, "the training had not begun" in result.output) == (130, True)
+
+
+def test_a_stop_while_a_run_is_opened_again_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, out = pairs(tmp_path / "cells", 4), tmp_path / "run"
+    assert run(data, "-o", out, *SMALL, "--crops", 8).exit_code == 0
+    monkeypatch.setattr(RunFolder, "read_config", stopped)
+    result = run("--resume", out)
+    assert result.exit_code == 130
+    assert f"stopped: flowseg train --resume {out} goes on from here" in result.output
 
 
 def test_the_command_line_is_written_as_it_was() -> None:
