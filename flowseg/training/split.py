@@ -108,17 +108,21 @@ def _places(items: Sequence[Item], folds: int, seed: int, group: str, stratify: 
     kinds = _values(items, stratify) if stratify else [""] * len(items)
     names = sorted(members)
     np.random.default_rng(seed).shuffle(names)
+    main = {name: _most_common([kinds[index] for index in members[name]]) for name in names}
     have = {kind: np.zeros(folds) for kind in set(kinds)}
     total = np.zeros(folds)
     places = [0] * len(items)
-    for name in sorted(names, key=lambda one: (-len(members[one]), kinds[members[one][0]])):
-        main = kinds[members[name][0]]
-        place = int(np.lexsort((np.arange(folds), total, have[main]))[0])
+    for name in sorted(names, key=lambda one: (-len(members[one]), main[one])):
+        place = int(np.lexsort((np.arange(folds), total, have[main[name]]))[0])
         for index in members[name]:
             places[index] = place
             have[kinds[index]][place] += 1
             total[place] += 1
     return places
+
+
+def _most_common(kinds: Sequence[str]) -> str:
+    return max(sorted(set(kinds)), key=kinds.count)
 
 
 def _values(items: Sequence[Item], column: str) -> list[str]:
