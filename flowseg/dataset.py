@@ -25,7 +25,9 @@ from flowseg.normalize import Normalization, normalize
 from flowseg.options import FLOW_SCALE, ModelConfig
 from flowseg.sources.collection import Item
 
-_LEAST_DIAMETER = 5.0  # smaller medians are not trusted to say how far an image is to be enlarged
+LEAST_DIAMETER = 5.0
+"""Pixels: smaller medians are not trusted to say how far an image is to be enlarged."""
+
 _AHEAD = 2  # batches made before they are asked for, beside those that workers are at
 
 TARGETS: dict[str, Callable[[Labels, float, Floats], None]] = {
@@ -246,7 +248,7 @@ class Crops:
             return source, 1.0
         if self.options.rescale == "data" or not diameter:
             diameter = self._data_diameter()
-        return source, self._config.diameter_mean / max(diameter, _LEAST_DIAMETER)
+        return source, self._config.diameter_mean / max(diameter, LEAST_DIAMETER)
 
     def _data_diameter(self) -> float:
         if self._diameter is None:

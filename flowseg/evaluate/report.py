@@ -73,7 +73,6 @@ def view_of(
     wrong = find_errors(found, metrics.match_of(found, 0.5))
     best = np.zeros(len(pred))
     np.maximum.at(best, found.pred_labels[found.pred] - 1, found.iou)
-    areas = pred.areas()
     shown = view.View(
         pair.name,
         planes,
@@ -81,8 +80,8 @@ def view_of(
         {
             "cell": np.arange(1, len(pred) + 1),
             "best IoU": best,
-            "area": areas,
-            "diameter": 2 * np.sqrt(areas / np.pi),
+            "area": pred.areas(),
+            "diameter": pred.diameters(),
         },
         None if kept is None else kept.flows,
         None if kept is None else kept.cellprob,

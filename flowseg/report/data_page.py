@@ -9,7 +9,7 @@ import numpy as np
 from flowseg import files, inspection, plots
 from flowseg.augment import crop
 from flowseg.channels import ChannelChoice
-from flowseg.dataset import CropOptions, read_source
+from flowseg.dataset import LEAST_DIAMETER, CropOptions, read_source
 from flowseg.errors import FlowsegError
 from flowseg.flows import masks_to_flows
 from flowseg.instances import Instances
@@ -85,7 +85,7 @@ def _view(item: Item, instances: Instances, looked: inspection.Looked, axes: str
     table = {
         "mask": looked.numbers,
         "area": areas,
-        "diameter": 2 * np.sqrt(areas / np.pi),
+        "diameter": instances.diameters(),
         "shared pixels": looked.shared,
         "pieces": np.maximum(looked.marks["pieces"], 1).astype(np.int64),
         "holes": looked.marks["holes"].astype(np.int64),
@@ -105,7 +105,7 @@ def _crops(item: Item, axes: str | None, number: int) -> plots.Colours:
     rng = np.random.default_rng(number)
     rows = []
     for _ in range(_CROPS):
-        made = crop(source, _SIDE, config.diameter_mean / max(diameter, 5.0), rng, options.augment)
+        made = crop(source, _SIDE, config.diameter_mean / max(diameter, LEAST_DIAMETER), rng, options.augment)
         seen = np.repeat((made.image[0].clip(0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
         outlined = plots.with_outlines(seen, made.labels, plots.FOUND)
         gap = np.full((_SIDE, _GAP, 3), 128, np.uint8)

@@ -85,7 +85,7 @@ def encode(view: View) -> bytes:
         "thumb": _jpeg(seen, _SMALL),
         "size": [width, height],
         "count": len(view.cells),
-        "bins": _bins(view.cells.areas()),
+        "bins": _bins(view.cells.diameters()),
     }
     return f"//{json.dumps(listed)}\nflowseg.view({_script(whole)});\n".encode()
 
@@ -146,7 +146,7 @@ def _short(values: npt.NDArray[Any]) -> list[float | int | None]:
     return [float(f"{value:.4g}") if np.isfinite(value) else None for value in values]
 
 
-def _bins(areas: npt.NDArray[np.int64]) -> list[int]:
-    """Count diameters in steps of a quarter of an octave, from 1 pixel."""
-    diameters = 2 * np.sqrt(areas[areas > 0] / np.pi)
-    return [int(count) for count in np.bincount((_BINS_AN_OCTAVE * np.log2(diameters)).clip(0, 63).astype(int))]
+def _bins(diameters: npt.NDArray[np.float64]) -> list[int]:
+    """Count diameters above 0 in steps of a quarter of an octave, from 1 pixel."""
+    octaves = np.log2(diameters[diameters > 0])
+    return [int(count) for count in np.bincount((_BINS_AN_OCTAVE * octaves).clip(0, 63).astype(int))]

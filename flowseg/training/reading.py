@@ -87,7 +87,7 @@ def read(
         _sound(train),
         _sound(validation),
         float(np.median(known)) if known else None,
-        any(one.instances for one in validation),
+        any(one.diameter is not None for one in validation),
         tuple(one.problem for one in looked if one.problem),
     )
 

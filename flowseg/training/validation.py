@@ -9,6 +9,7 @@ from flowseg import engines, metrics, overlaps
 from flowseg.arrays import Labels
 from flowseg.channels import ChannelChoice
 from flowseg.checkpoint import Checkpoint
+from flowseg.dataset import LEAST_DIAMETER
 from flowseg.images import Image
 from flowseg.instances import Instances
 from flowseg.network import Network
@@ -64,9 +65,10 @@ def look(
 
 
 def median_diameter(truth: Instances) -> float | None:
-    """Return the median diameter in pixels of instances, or None where there are none."""
-    areas = truth.areas()
-    return max(5.0, float(2 * np.sqrt(np.median(areas) / np.pi))) if len(areas) else None
+    """Return the median diameter in pixels of the instances that have pixels, or None where there are none."""
+    found = truth.diameters()
+    found = found[found > 0]
+    return max(LEAST_DIAMETER, float(np.median(found))) if len(found) else None
 
 
 def precisions(one: Seen) -> tuple[float, ...]:

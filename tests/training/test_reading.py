@@ -141,6 +141,18 @@ def test_images_held_back_have_something_to_find(tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
+def test_masks_without_pixels_say_nothing_about_diameters(tmp_path: Path) -> None:
+    """COCO polygons too thin to hold a pixel are such."""
+    item = items(tmp_path / "data", 1)[0]
+    none, cell = np.zeros((64, 64), bool), np.zeros((64, 64), bool)
+    cell[5:25, 5:25] = True
+    thin = replace(item, load=partial(Instances.from_masks, [none, none, cell], (64, 64)))
+    empty = replace(item, load=partial(Instances.from_masks, [none], (64, 64)))
+    found = read(Split([thin], [empty]), CONFIG, silent)
+    assert found.diameter == pytest.approx(2 * (400 / np.pi) ** 0.5)
+    assert not found.to_find
+
+
 def test_colours_are_wanted_or_not_as_the_network_says(tmp_path: Path) -> None:
     data = items(tmp_path / "data", 2)
     tifffile.imwrite(data[0].path, np.zeros((64, 64, 3), np.uint8), photometric="rgb")
