@@ -84,19 +84,14 @@ class CropOptions:
 
     def __post_init__(self) -> None:
         checks.plain(self)
-        if not 16 <= self.size <= 4096:
-            raise OptionError(f"the crop size is {self.size!r}; wanted a side of 16 to 4096 pixels")
-        if not 0 <= self.evenness <= 1:
-            raise OptionError(f"evenness is {self.evenness!r}; wanted a number from 0 to 1")
+        checks.whole("the crop size", self.size, 16, 4096)
+        checks.one_of("rescale", self.rescale, ("image", "data", "none"))
+        checks.one_of("target", self.target, tuple(TARGETS))
+        checks.one_of("weight", self.weight, ("none", "area"))
+        checks.text("balance", self.balance)
+        checks.number("evenness", self.evenness, 0, 1)
         if self.evenness != 1 and not self.balance:
             raise OptionError(f"evenness is {self.evenness!r}, and nothing is balanced: name a column to balance by")
-        for name, known in (
-            ("rescale", ("image", "data", "none")),
-            ("target", tuple(TARGETS)),
-            ("weight", ("none", "area")),
-        ):
-            if getattr(self, name) not in known:
-                raise OptionError(f"{name} is {getattr(self, name)!r}; wanted one of {', '.join(known)}")
 
 
 class Batch(NamedTuple):

@@ -304,7 +304,10 @@ class OverlapOptions:
     min_size: int = 0
 
     def __post_init__(self) -> None:
+        checks.plain(self)
         checks.one_of("contested_to", self.contested_to, ("smaller", "larger", "first", "last"))
+        checks.flag("fill_holes", self.fill_holes)
+        checks.flag("largest_piece", self.largest_piece)
         checks.whole("min_size", self.min_size, 0, 2**31 - 1)
 
 

@@ -154,9 +154,12 @@ def test_an_unreadable_image_stops_at_its_batch(tmp_path: Path) -> None:
 def test_wrong_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"evenness is 0\.5, and nothing is balanced"):
         CropOptions(evenness=0.5)
-    for wrong in ({"size": 3}, {"rescale": "no"}, {"target": "edges"}, {"weight": "size"}, {"evenness": 2}):
-        with pytest.raises(OptionError, match=next(iter(wrong))):
-            CropOptions(**wrong)
+    for name, wrong in (
+        *(("size", 3), ("size", 100.5), ("size", "128"), ("rescale", "no"), ("target", "edges"), ("weight", "size")),
+        *(("evenness", 2), ("evenness", "much"), ("balance", None)),
+    ):
+        with pytest.raises(OptionError, match=rf"{name} is {wrong!r}; wanted"):
+            CropOptions(**{name: wrong})
     with pytest.raises(OptionError, match="no images"):
         Crops([], ONE)
     two = Crops(items(tmp_path), ModelConfig(), choice=ChannelChoice(4))

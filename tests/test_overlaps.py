@@ -98,3 +98,5 @@ def test_an_image_of_many_instances_is_quick_and_small() -> None:
 def test_bad_options_are_refused() -> None:
     with pytest.raises(FlowsegError, match="contested_to is 'nearest'; wanted one of smaller"):
         OverlapOptions(contested_to="nearest")
+    with pytest.raises(FlowsegError, match="fill_holes is 'no'; wanted true or false"):
+        OverlapOptions(fill_holes="no")  # type: ignore[arg-type]
