@@ -1,6 +1,7 @@
 """The house: a module imports only what stands below it. The table is the architecture."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -151,6 +152,18 @@ def test_a_module_imports_only_what_its_room_may(path: Path) -> None:
             assert wanted in rooms | GROUND | {room, "__init__"}, f"{room} imports flowseg.{wanted}"
         elif parts[0] not in sys.stdlib_module_names:
             assert parts[0] in libraries | GROUND_LIBRARIES, f"{room} imports {parts[0]}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_private_names_stay_in_their_file_or_folder(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom) or node.module is None:
+            continue
+        for alias in node.names:
+            parts = [*node.module.split("."), alias.name]
+            private = next((place for place, part in enumerate(parts) if re.match("_[^_]", part)), None)
+            home = PACKAGE.parent.joinpath(*parts[:private])
+            assert private is None or home in path.parents, f"{'.'.join(parts)} is private"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -30,7 +30,7 @@ from flowseg.options import MaskOptions, SegmentOptions
 from flowseg.segment import Model
 from flowseg.segmentation import Segmentation
 from flowseg.sources import image_files
-from flowseg.sources._run import STATE
+from flowseg.sources.run_results import STATE
 
 __all__ = ["SAVES", "STATE", "Job", "Line", "Summary", "named", "run"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flowseg import __version__
-from flowseg.report.view import _script
+from flowseg.report.view import as_script
 
 
 def document(
@@ -44,7 +44,7 @@ def document(
     before, _, after = page.partition("{{rows}}")
     yield _filled(before, filled).encode(errors="replace")
     for number, row in enumerate(rows):
-        yield ((",\n" if number else "") + _script(_linked(row))).encode()
+        yield ((",\n" if number else "") + as_script(_linked(row))).encode()
     yield _filled(after, filled).encode(errors="replace")
 
 

@@ -87,7 +87,7 @@ def encode(view: View) -> bytes:
         "count": len(view.cells),
         "bins": _bins(view.cells.diameters()),
     }
-    return f"//{json.dumps(listed)}\nflowseg.view({_script(whole)});\n".encode()
+    return f"//{json.dumps(listed)}\nflowseg.view({as_script(whole)});\n".encode()
 
 
 def listed(data: bytes) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def listed(data: bytes) -> dict[str, Any]:
     return dict(json.loads(data[2 : data.index(b"\n")]))
 
 
-def _script(value: Any) -> str:
+def as_script(value: Any) -> str:
     """Return JSON that may stand in a script of a page, whatever is in it."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from flowseg import files
 from flowseg.errors import InputError, OptionError
 from flowseg.rle import Order
-from flowseg.sources import _run, coco_json, kaggle_table, label_pairs, mask_folders, seg_npy
+from flowseg.sources import coco_json, kaggle_table, label_pairs, mask_folders, run_results, seg_npy
 from flowseg.sources._gather import folders_in, told
 from flowseg.sources._side_table import side_table
 from flowseg.sources.collection import Collection
@@ -174,11 +174,9 @@ def _recognised(path: Path, how: How, expect_labels: bool) -> str:
         del found["kaggle"]  # a run writes it beside what it found
     if "folders" in found and mask_folders.is_one(path):
         found.pop("pairs", None)  # images/ and masks/ of one image
-    if (
-        len(found) > 1 and _run.is_of_a_run(path) and not label_pairs.has_images(path)
-    ):  # the same instances, in several forms
-        found = {name: found[name] for name in ("pairs", "coco", "cellpose", "kaggle") if name in found}
-        return next(iter(found))
+    if len(found) > 1 and run_results.is_of_a_run(path) and not label_pairs.has_images(path):
+        # the same instances, in several forms
+        return next(name for name in ("pairs", "coco", "cellpose", "kaggle") if name in found)
     if len(found) == 1:
         return next(iter(found))
     if not found and expect_labels and path.is_dir() and label_pairs.has_pictures(path):

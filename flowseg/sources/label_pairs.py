@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flowseg.errors import FlowsegError, InputError
-from flowseg.sources import _run, label_images
+from flowseg.sources import label_images, run_results
 from flowseg.sources._gather import Gathered, files_in, folder_named, folders_in, shape_of, told, told_shape
 from flowseg.sources._search import EXTENSIONS, is_output
 from flowseg.sources._side_table import columns_beside
@@ -163,7 +163,7 @@ def _beside(folder: Path, suffix: str | None) -> Collection:
             f"{folder} has no label images: looked for names that end in {_wanted(suffix)}, and for folders "
             f"{IMAGE_FOLDERS[0]} and {MASK_FOLDERS[0]}; say where they are with --masks or --mask-suffix"
         )
-    found = _matched(folder, images, labels, {}, {} if images else _run.images_of(folder))
+    found = _matched(folder, images, labels, {}, {} if images else run_results.images_of(folder))
     return _noted(found, [folder], lambda below: bool(split(files_in(below), suffix)[1]))
 
 
@@ -176,7 +176,7 @@ def _apart(root: Path, images: Path, masks: Path, suffix: str | None) -> Collect
         return _beside(images, suffix)
     pictures = files_in(images)
     files = files_in(masks)
-    if _run.is_of_a_run(masks):
+    if run_results.is_of_a_run(masks):
         files = [path for path in files if bare_name(path, suffix) or not is_output(path)]
     labels = _named_after(files, {name for path in pictures for name in (path.stem, path.name)}, suffix)
     if not labels:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from flowseg import cli
-from flowseg.convert._formats import FORMATS
+from flowseg.convert import FORMATS
 from flowseg.folder import SAVES
 from flowseg.sources.data_sets import KINDS
 from tests.docs.blocks import ROOT
