@@ -3,17 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowseg.errors import FlowsegError, InputError, OptionError
 from flowseg.options import ModelConfig
 from flowseg.sources.collection import Item
+from flowseg.training.asked import Asked
 from flowseg.training.options import TrainOptions
 from flowseg.training.run_folder import RunFolder
 from flowseg.training.split import Split
-
-if TYPE_CHECKING:
-    from flowseg.training.run import Asked
 
 _FREE = ("workers", "device", "save_seconds")  # may differ when a training goes on: on another machine, for example
 
@@ -58,7 +56,7 @@ class Began:
             ) from error
         return cls(folder, config, options, pretrained, axes, channels, train, validation)
 
-    def require_same(self, options: TrainOptions, asked: "Asked") -> None:
+    def require_same(self, options: TrainOptions, asked: Asked) -> None:
         """Refuse to go on with other options, another model, or images read otherwise."""
         now, before = _what_counts(options.to_dict()), _what_counts(self.options)
         different = [name for name in sorted(now) if now[name] != before.get(name)]

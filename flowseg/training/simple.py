@@ -13,9 +13,10 @@ from flowseg.errors import OptionError
 from flowseg.sources import memory
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.data_sets import How, opened
+from flowseg.training.asked import Asked, NewModel
 from flowseg.training.loop import Tell
 from flowseg.training.options import TrainOptions
-from flowseg.training.run import Asked, NewModel, Trained, run
+from flowseg.training.run import Trained, run
 from flowseg.training.shown import Shown
 from flowseg.training.split import USUAL_PART, Split, held_out
 from flowseg.training.waiting import Watch
