@@ -1,6 +1,6 @@
 """One image on its way from a collection to files."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
@@ -122,7 +122,8 @@ class Entry:
 
     def read(self) -> None:
         """Read what the format needs, so that what cannot be read is known before anything is written."""
-        if self.instances is not None and self._with_image and self.item.path is not None:
+        _ = self.instances
+        if self._with_image and self.item.path is not None:
             _ = self.planes
 
     def contested(self) -> tuple[int, int]:
@@ -141,30 +142,10 @@ class Entry:
 
 def _measured(found: Instances, planes: npt.NDArray[Any] | None) -> Table:
     """Measure each instance whole: those that overlap in label images of their own."""
-    parts = [measure.measure(layer, planes) for layer in _layers(found)]
-    order = np.argsort(np.concatenate([part["label"] for part in parts]), kind="stable")
+    parts = []
+    for layer in overlaps.split_into_layers(found):
+        part = measure.measure(layer.labels, planes)
+        part["label"] = layer.members[part["label"] - 1] + 1
+        parts.append(part)
+    order = np.argsort(np.concatenate([part["label"] for part in parts]))
     return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
-
-
-def _layers(found: Instances) -> Iterator[Labels]:
-    """Yield label images that hold all instances (k as k + 1), each in one of them, whole; at least one image."""
-    left = list(range(len(found)))
-    while True:
-        layer, later = np.zeros(found.shape, np.int32), []
-        flat = layer.ravel()
-        for index in left:
-            pixels = _pixels(found, index)
-            if flat[pixels].any():
-                later.append(index)
-            else:
-                flat[pixels] = index + 1
-        yield layer
-        if not later:
-            return
-        left = later
-
-
-def _pixels(found: Instances, index: int) -> npt.NDArray[np.int64]:
-    own = slice(found.offsets[index], found.offsets[index + 1])
-    lengths = found.lengths[own]
-    return np.repeat(found.starts[own] - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
