@@ -177,11 +177,12 @@ def convert(
         assert skip is not None
         skip(f"{entry.name}: {error}")
 
-    found = Entries(entries, finished, skipped if skip else None, collection.categories)
+    style = Style(conversion.order, conversion.form)
+    found = Entries(entries, style, finished, skipped if skip else None, collection.categories)
     whole = conversion.format.whole
     if whole is not None:
         conversion.out.parent.mkdir(parents=True, exist_ok=True)
-        files.write_whole(conversion.out, whole(found, Style(conversion.order, conversion.form)))
+        files.write_whole(conversion.out, whole(found))
         return told
     for entry in found:
         _write_one(entry, conversion)

@@ -34,7 +34,7 @@ class Style:
 
 
 class Entries:
-    """All images in order, one at a time; each is finished when the next is asked for.
+    """All images in order, one at a time, and how they are to be written; each is finished when the next is asked for.
 
     Those that cannot be read are given to ``skip``, where there is one. ``categories`` are what the data set lists.
     """
@@ -42,11 +42,13 @@ class Entries:
     def __init__(
         self,
         entries: Sequence[Entry],
+        style: Style,
         finished: Callable[[Entry], None],
         skip: Callable[[Entry, FlowsegError], None] | None = None,
         categories: Sequence[Category] = (),
     ) -> None:
-        self.all, self.categories, self._finished, self._skip = entries, categories, finished, skip
+        self.all, self.style, self.categories = entries, style, categories
+        self._finished, self._skip = finished, skip
 
     def __iter__(self) -> Iterator[Entry]:
         for entry in self.all:
@@ -77,18 +79,18 @@ class Format(NamedTuple):
     """
 
     ending: str
-    whole: Callable[[Entries, Style], Iterator[bytes]] | None = None
+    whole: Callable[[Entries], Iterator[bytes]] | None = None
     each: Callable[[Entry], Iterator[tuple[str, bytes]]] | None = None
     takes: tuple[str, ...] = ()
 
 
-def _kaggle(entries: Entries, style: Style) -> Iterator[bytes]:
+def _kaggle(entries: Entries) -> Iterator[bytes]:
     columns = list(dict.fromkeys(name for entry in entries.all for name in entry.item.columns))
     parts = (kaggle_csv.Part(entry.name, entry.instances, entry.item.columns) for entry in entries)
-    return kaggle_csv.document(parts, columns, style.order)
+    return kaggle_csv.document(parts, columns, entries.style.order)
 
 
-def _coco(entries: Entries, style: Style) -> Iterator[bytes]:
+def _coco(entries: Entries) -> Iterator[bytes]:
     listed = _categories(entries)
 
     def part(entry: Entry) -> coco_json.Part:
@@ -97,7 +99,7 @@ def _coco(entries: Entries, style: Style) -> Iterator[bytes]:
             entry.instances,
             entry.values,
             scores=entry.of_each(entry.item.scores),
-            form=style.form,
+            form=entries.style.form,
             categories=None if kinds is None else [listed[kind].number for kind in kinds],
         )
         return coco_json.Part(entry.file_name, entry.instances.shape, made, entry.item.columns)
@@ -117,14 +119,14 @@ def _categories(entries: Entries) -> dict[Category | None, Category]:
     return found
 
 
-def _table(entries: Entries, style: Style) -> Iterator[bytes]:
+def _table(entries: Entries) -> Iterator[bytes]:
     made, columns = _all_tables(entries)
     yield tables.measurement_header(columns).encode()
     for name, table in made.items():
         yield tables.with_image(name, tables.in_columns(tables.measurements(table), columns)).encode()
 
 
-def _parquet(entries: Entries, style: Style) -> Iterator[bytes]:
+def _parquet(entries: Entries) -> Iterator[bytes]:
     parquet.require()
     made, columns = _all_tables(entries)
     return parquet.joined(((name, parquet.encode(table)) for name, table in made.items()), columns)

@@ -88,7 +88,7 @@ class Output(NamedTuple):
     table
         The table of all images that parts make, or "".
     join
-        Puts the table together: (path of the part of an image, images, order of run-length encodings).
+        Puts the table together.
     check
         Raises where a library is missing.
     """
@@ -96,15 +96,17 @@ class Output(NamedTuple):
     ending: str
     encode: Callable[[Result], bytes]
     table: str = ""
-    join: "Callable[[Parts, rle.Order], Iterator[bytes]] | None" = None
+    join: "Callable[[Parts], Iterator[bytes]] | None" = None
     check: Callable[[], None] = lambda: None
 
 
 class Parts:
-    """The parts of a table: what each image left; and the record of the run, as ``run.json`` holds it."""
+    """The parts of a table: what each image left; how run lengths are counted; and the record, as in ``run.json``."""
 
-    def __init__(self, out: Path, ending: str, images: Sequence[Kept], record: Mapping[str, Any]) -> None:
-        self.images, self.record = images, record
+    def __init__(
+        self, out: Path, ending: str, images: Sequence[Kept], order: rle.Order, record: Mapping[str, Any]
+    ) -> None:
+        self.images, self.order, self.record = images, order, record
         self._out, self._ending = out, ending
 
     @property
@@ -163,7 +165,8 @@ def write_tables(
     for kind in SAVES:
         output = OUTPUTS[kind]
         if kind in save and output.join is not None:
-            files.write_whole(out / output.table, output.join(Parts(out, output.ending, images, record or {}), order))
+            parts = Parts(out, output.ending, images, order, record or {})
+            files.write_whole(out / output.table, output.join(parts))
 
 
 def _flows(result: Result) -> bytes:
@@ -213,13 +216,13 @@ def _geojson(result: Result) -> bytes:
     return geojson.encode(*result.instances, result.table, name=result.name, classes=classes)
 
 
-def _join_rle(parts: Parts, order: rle.Order) -> Iterator[bytes]:
-    yield tables.rle_header(order).encode()
+def _join_rle(parts: Parts) -> Iterator[bytes]:
+    yield tables.rle_header(parts.order).encode()
     for image, part in parts:
         yield tables.with_image(image.image_id, part.decode().splitlines()).encode()
 
 
-def _join_measurements(parts: Parts, order: rle.Order) -> Iterator[bytes]:
+def _join_measurements(parts: Parts) -> Iterator[bytes]:
     """Join tables of images that may have different numbers of channels."""
 
     def header_of(image: Kept) -> list[str]:
@@ -232,15 +235,15 @@ def _join_measurements(parts: Parts, order: rle.Order) -> Iterator[bytes]:
         yield tables.with_image(image.name, tables.in_columns(part.decode(), columns)).encode()
 
 
-def _join_coco(parts: Parts, order: rle.Order) -> Iterator[bytes]:
+def _join_coco(parts: Parts) -> Iterator[bytes]:
     return coco_json.document(coco_json.decode(part)._replace(file_name=image.file_name) for image, part in parts)
 
 
-def _join_report(parts: Parts, order: rle.Order) -> Iterator[bytes]:
+def _join_report(parts: Parts) -> Iterator[bytes]:
     return run_page.document(parts.title, parts.record, {image.name: parts.path(image) for image in parts.images})
 
 
-def _join_parquet(parts: Parts, order: rle.Order) -> Iterator[bytes]:
+def _join_parquet(parts: Parts) -> Iterator[bytes]:
     columns = tables.united(parquet.columns_of(part) for _, part in parts)
     return parquet.joined(((image.name, part) for image, part in parts), columns)
 

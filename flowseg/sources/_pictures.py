@@ -71,7 +71,7 @@ def probe(file: Path) -> Header:
             return Header(file, (deep.height, deep.width, deep.samples), "YXS", np.dtype(np.uint16))
         stream.seek(0)
         with _opened(stream) as picture:
-            axes, samples, dtype = _mode(file, picture)
+            axes, samples, dtype = _mode(picture)
             shape = (picture.height, picture.width) + ((samples,) if axes == "YXS" else ())
             return Header(file, shape, axes, np.dtype(dtype))
 
@@ -83,7 +83,7 @@ def decode(file: Path) -> Array:
             return _png16.decode(stream)
         stream.seek(0)
         with _opened(stream) as picture:
-            axes, samples, dtype = _mode(file, picture)
+            axes, samples, dtype = _mode(picture)
             if axes == "YXS" and samples == 3 and picture.mode != "RGB":
                 return np.asarray(picture.convert("RGB"))
             return np.asarray(picture).astype(dtype, copy=False)
@@ -120,7 +120,7 @@ def _opened(stream: IO[bytes]) -> ImageFile:
     return BmpImagePlugin.BmpImageFile(stream)
 
 
-def _mode(file: Path, picture: ImageFile) -> tuple[str, int, str]:
+def _mode(picture: ImageFile) -> tuple[str, int, str]:
     if picture.mode not in _MODES:
         raise InputError(f"pixels of kind {picture.mode} are not known; save it as grey or RGB")
     return _MODES[picture.mode]
