@@ -48,16 +48,12 @@ class Image:
         Whether the channels are red, green and blue.
     path
         The file it came from, if any.
-    stored_axes, stored_shape
-        One letter and one size for each axis as it was stored, before a plane was picked.
     """
 
     pixels: Array
     channel_names: tuple[str, ...] = ()
     color: bool = False
     path: Path | None = None
-    stored_axes: str = "CYX"
-    stored_shape: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -136,8 +132,6 @@ def from_array(
         channel_names=names if len(names) == len(taken) and "S" not in left else (),
         color="S" in left and len(taken) == 3,
         path=path,
-        stored_axes=letters,
-        stored_shape=pixels.shape,
     )
 
 
@@ -367,21 +361,6 @@ def resize(planes: npt.ArrayLike, shape: tuple[int, int]) -> Floats:
     return out.reshape(*given.shape[:-2], height, width)
 
 
-def resize_labels(labels: Array, shape: tuple[int, int]) -> Array:
-    """Resample a label image (H, W), or a stack (..., H, W), to the nearest pixel above and left, as OpenCV does.
-
-    >>> import numpy as np
-    >>> resize_labels(np.array([[1, 2]]), (1, 4)).tolist()
-    [[1, 1, 2, 2]]
-    """
-    given = np.asarray(labels)
-    if given.ndim < 2:
-        raise InputError(f"labels have shape {given.shape}; wanted (height, width)")
-    height, width = _wanted_shape(given, shape)
-    rows, columns = _nearest(given.shape[-2], height), _nearest(given.shape[-1], width)
-    return given.take(rows, axis=-2).take(columns, axis=-1)
-
-
 def _wanted_shape(given: Array, shape: tuple[int, int]) -> tuple[int, int]:
     if 0 in given.shape:
         raise InputError(f"an image of shape {given.shape} holds no pixels to resize")
@@ -395,8 +374,3 @@ def _between(size: int, wanted: int) -> tuple[npt.NDArray[np.int64], Floats]:
     centre = ((np.arange(wanted) + 0.5) * (size / wanted) - 0.5).clip(0, size - 1)
     before = np.floor(centre).astype(np.int64)
     return before, (centre - before).astype(np.float32)
-
-
-def _nearest(size: int, wanted: int) -> npt.NDArray[np.int64]:
-    scale = 1 / (wanted / size)  # not size / wanted: OpenCV rounds twice, and whole numbers may fall below themselves
-    return np.asarray((np.arange(wanted) * scale).astype(np.int64).clip(0, size - 1))

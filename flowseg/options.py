@@ -64,11 +64,6 @@ class Architecture:
         """Input pixels that one pixel of the deepest level stands for: image sides are multiples of it."""
         return int(2 ** (len(self.widths) - 1))
 
-    @property
-    def segments(self) -> bool:
-        """Whether the outputs are the three maps that make instances."""
-        return self.outputs == 3
-
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -189,11 +184,7 @@ class ModelConfig:
         if self.diameter_labels is not None:
             checks.number("diameter_labels", self.diameter_labels, 0.1, 1e5)
         checks.percentiles("normalisation", self.normalisation)
-        checks.number("cellprob_threshold", self.cellprob_threshold, -100, 100)
-        checks.number("flow_threshold", self.flow_threshold, 0, 1e6)
-        checks.whole("min_size", self.min_size, -1, 2**31 - 1)
-        if self.diameter is not None:
-            checks.number("diameter", self.diameter, 0.1, 1e5)
+        _ = self.thresholds  # which are checked when they are made
 
     def _check_groups(self) -> None:
         if not isinstance(self.group_thresholds, Mapping):

@@ -62,8 +62,6 @@ def test_every_field_is_documented() -> None:
 
 def test_defaults_are_those_of_cellpose() -> None:
     assert Architecture().stride == 8
-    assert Architecture().segments
-    assert not Architecture(outputs=4).segments
     assert Architecture(widths=(3,)).stride == 1
     assert ModelConfig.from_dict({}) == ModelConfig()
 

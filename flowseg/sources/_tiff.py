@@ -78,8 +78,7 @@ def read(
         pixels = pages.decode(index)
         names = _channel_names(tif, dict(zip(stated, header.shape, strict=True)).get("C", 1))
     left = "".join(letter for letter, part in zip(stated, index, strict=True) if isinstance(part, slice))
-    image = images.from_array(pixels, axes=left, channel_names=names, path=file)
-    return Image(image.pixels, image.channel_names, image.color, file, stated, header.shape)
+    return images.from_array(pixels, axes=left, channel_names=names, path=file)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from flowseg import checks
-from flowseg.augment import AugmentOptions
 from flowseg.dataset import CropOptions
 from flowseg.errors import OptionError
 
@@ -117,20 +116,5 @@ class TrainOptions:
         return max(1, -(-crops // self.batch_size))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values that JSON can hold; `from_dict` takes them back."""
+        """Return the fields as plain values that JSON can hold."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "TrainOptions":
-        """Make the options of plain values; an unknown name is refused."""
-        crop = dict(_known(CropOptions, values.get("crop", {})))
-        if "augment" in crop:
-            crop["augment"] = AugmentOptions(**_known(AugmentOptions, crop["augment"]))
-        return cls(**{**_known(cls, values), "crop": CropOptions(**crop)})
-
-
-def _known(cls: type, values: dict[str, Any]) -> dict[str, Any]:
-    unknown = set(values) - {item.name for item in fields(cls)}
-    if unknown:
-        raise OptionError(f"there is no option {sorted(unknown)[0]!r}; was it written by a newer flowseg?")
-    return values

@@ -288,10 +288,6 @@ def test_options_are_checked() -> None:
     }.items():
         with pytest.raises(OptionError, match=name):
             TrainOptions(**{name: value})
-    options = TrainOptions(crops=100, lr=0.1)
-    assert TrainOptions.from_dict(options.to_dict()) == options
-    with pytest.raises(OptionError, match="no option 'colour'"):
-        TrainOptions.from_dict({"colour": 1})
     assert TrainOptions(epochs=3, batch_size=4).steps(10) == 8
 
 
