@@ -1,21 +1,19 @@
 """Many images on one sheet, each with the outlines of its instances; overlapping ones as they are."""
 
-import colorsys
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from flowseg import boundaries, plots
+from flowseg import boundaries, colours
+from flowseg.colours import Colours
 from flowseg.errors import FlowsegError
 from flowseg.instances import Instances
-from flowseg.plots import Colours
 from flowseg.sources.collection import Item
 
 _LINE = 18  # height of a caption in pixels
 _GAP = 6
-_GOLDEN = 0.618034  # hues that are far apart however many are taken
 
 
 def draw(
@@ -66,7 +64,7 @@ def _picture_of(item: Item, tile: int, axes: str | None) -> tuple[Image.Image, s
     scale = tile / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     how = Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST
-    picture = Image.fromarray(plots.seen(planes)).resize(size, how)
+    picture = Image.fromarray(colours.seen(planes)).resize(size, how)
     _outline(picture, instances, scale)
     return picture, f"{item.name}  {height} x {width}  {len(instances)}"
 
@@ -74,17 +72,11 @@ def _picture_of(item: Item, tile: int, axes: str | None) -> tuple[Image.Image, s
 def _outline(picture: Image.Image, instances: Instances, scale: float) -> None:
     pen = ImageDraw.Draw(picture)
     found = boundaries.trace(instances)
-    for index in range(len(instances)):
-        colour = _colour(index)
+    for index, colour in enumerate(colours.distinct_colours(len(instances), darkest=64).tolist()):
         for rings in found.of(index):
             for ring in rings:
                 corners = [(float(x) * scale - 0.5, float(y) * scale - 0.5) for y, x in [*ring, ring[0]]]
-                pen.line(corners, fill=colour, width=1)
-
-
-def _colour(index: int) -> tuple[int, int, int]:
-    red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN % 1, 0.75, 1.0)
-    return int(red * 255), int(green * 255), int(blue * 255)
+                pen.line(corners, fill=tuple(colour), width=1)
 
 
 def _write(pen: ImageDraw.ImageDraw, place: tuple[int, int], text: str, width: int) -> None:

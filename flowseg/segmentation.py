@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import dynamics, measure, notebook, plots, rle
+from flowseg import colours, dynamics, measure, notebook, plots, rle
 from flowseg.arrays import Floats, Labels
 from flowseg.images import Image
 from flowseg.instances import Instances
@@ -105,9 +105,9 @@ class Segmentation:
         pictures = []
         if height * width:
             black = np.zeros((height, width, 3), np.uint8)
-            seen = black if self.planes is None else plots.seen(self.planes)
-            outlined = plots.outlined_thumbnail(seen, self.labels, 480)
-            pictures = [notebook.picture(plots.jpeg(outlined), "outlines", "jpeg")]
+            seen = black if self.planes is None else colours.seen(self.planes)
+            outlined = colours.outlined_thumbnail(seen, self.labels, 480)
+            pictures = [notebook.picture(colours.jpeg(outlined), "outlines", "jpeg")]
         return notebook.card("Segmentation", facts, pictures, self.notes)
 
     def to_rle(self, order: rle.Order = "row", start: int = 1) -> dict[int, str]:

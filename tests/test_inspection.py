@@ -11,7 +11,7 @@ import tifffile
 from click.testing import CliRunner
 from PIL import Image
 
-from flowseg import cli, contact_sheet, inspection
+from flowseg import cli, contact_sheet, inspection, plots
 from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
 from flowseg.sources.collection import Collection, Item
@@ -126,8 +126,8 @@ def test_a_sheet_shows_overlapping_outlines_as_they_are(tmp_path: Path) -> None:
     sheet = contact_sheet.draw(items, tile)
     assert sheet.dtype == np.uint8
     picture = sheet[6 : 6 + tile, 6 : 6 + tile][10:50].astype(int)  # 40 x 60, twice as large as the image
-    for index, (y0, x0, y1, x1) in enumerate([(2, 2, 12, 12), (6, 6, 16, 18)]):
-        colour = np.array(contact_sheet._colour(index))
+    boxes = [(2, 2, 12, 12), (6, 6, 16, 18)]
+    for colour, (y0, x0, y1, x1) in zip(plots.distinct_colours(2, darkest=64), boxes, strict=True):
         drawn = np.argwhere((picture == colour).all(axis=2))
         assert np.abs(drawn.min(axis=0) - (2 * y0, 2 * x0)).max() <= 1
         assert np.abs(drawn.max(axis=0) - (2 * y1, 2 * x1)).max() <= 1

@@ -53,7 +53,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "engines": ({"network", "kernels"}, {"torch", "openvino", "threadpoolctl", "scipy", "llvmlite"}),
     "tiles": (set(), set()),
     "predict": ({"images", "tiles", "engines"}, set()),
-    "segmentation": ({"dynamics", "images", "instances", "measure", "rle", "plots", "notebook"}, set()),
+    "segmentation": ({"colours", "dynamics", "images", "instances", "measure", "rle", "plots", "notebook"}, set()),
     "segment": (
         {"predict", "dynamics", "zoo", "checkpoint", "engines", "labels", "images", "channels", "normalize"}
         | {"segmentation"},
@@ -61,7 +61,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     ),
     "sources": ({"kernels", "images", "labels", "rle", "instances", "pickles"}, {"tifffile", "PIL"}),
     "exports": (
-        {"labels", "rle", "instances", "measure", "boundaries", "plots"},
+        {"labels", "rle", "instances", "boundaries", "colours"},
         {"tifffile", "PIL", "roifile", "pyarrow"},
     ),
     "convert": ({"sources", "exports", "overlaps", "instances", "rle", "measure"}, set()),
@@ -75,6 +75,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
             "segment",
             "segmentation",
             "metrics",
+            "colours",
             "plots",
             "augment",
             "channels",
@@ -85,9 +86,9 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "tune": ({"dynamics", "instances", "kernels", "metrics"}, set()),
     "synthetic": ({"instances", "rle", "files"}, {"scipy", "PIL"}),
     "inspection": ({"sources", "instances", "kernels"}, set()),
-    "contact_sheet": ({"sources", "instances", "boundaries", "plots"}, {"PIL"}),
+    "contact_sheet": ({"sources", "instances", "boundaries", "colours"}, {"PIL"}),
     "evaluate": (
-        {"sources", "instances", "metrics", "overlaps", "plots", "labels", "images", "report", "exports"}
+        {"sources", "instances", "metrics", "overlaps", "colours", "labels", "images", "report", "exports"}
         | {"notebook"},
         {"PIL"},
     ),
@@ -96,11 +97,12 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         | {"notebook"},
         set(),
     ),
-    "plots": ({"labels", "normalize", "images", "instances", "figures"}, {"matplotlib", "PIL"}),
+    "colours": ({"labels", "normalize"}, {"PIL"}),
+    "plots": ({"colours", "labels", "images", "instances", "figures"}, {"matplotlib"}),
     "figures": (set(), {"matplotlib"}),
     "notebook": (set(), set()),
     "report": (
-        {"boundaries", "instances", "plots", "sources", "dataset", "augment", "channels", "flows", "inspection"},
+        {"boundaries", "instances", "colours", "sources", "dataset", "augment", "channels", "flows", "inspection"},
         {"PIL"},
     ),
 }

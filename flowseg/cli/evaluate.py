@@ -143,7 +143,7 @@ def _draw(predictions: Any, truths: Any, scores: Any, settings: dict[str, Any]) 
     folder = settings["overlays"]
     if folder is None:
         return 0
-    from flowseg import files, plots
+    from flowseg import colours, files
     from flowseg.evaluate import comparison, pictures
 
     pairs = {pair.name: pair for pair in comparison.match_names(predictions, truths, settings["missing"]).both}
@@ -152,7 +152,7 @@ def _draw(predictions: Any, truths: Any, scores: Any, settings: dict[str, Any]) 
     for number, image in enumerate(worst, start=1):
         picture = pictures.overlay(pairs[image.name], settings["axes"], settings["plane"])
         name = image.name.replace("/", "__")
-        _write(folder / f"{number:0{len(str(len(worst)))}d}_{name}.png", plots.png(picture))
+        _write(folder / f"{number:0{len(str(len(worst)))}d}_{name}.png", colours.png(picture))
     return len(worst)
 
 

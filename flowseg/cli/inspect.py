@@ -105,7 +105,7 @@ def _write_page(collection: Any, report: Any, settings: dict[str, Any], quiet: b
 
 
 def _draw(collection: Any, settings: dict[str, Any], quiet: bool) -> None:
-    from flowseg import contact_sheet, files, plots
+    from flowseg import colours, contact_sheet, files
     from flowseg.cli._progress import late_bar
     from flowseg.inspection import sampled
 
@@ -113,7 +113,7 @@ def _draw(collection: Any, settings: dict[str, Any], quiet: bool) -> None:
     with late_bar("drawing", len(items), quiet) as step:
         picture = contact_sheet.draw(items, axes=settings["axes"], tell=step)
     settings["sheet"].parent.mkdir(parents=True, exist_ok=True)
-    files.write_whole(settings["sheet"], plots.png(picture))
+    files.write_whole(settings["sheet"], colours.png(picture))
     if not quiet:
         click.echo(f"\n{many(len(items), 'image')} drawn in {settings['sheet']}")
 

@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import images, metrics, overlaps, plots
+from flowseg import colours, images, metrics, overlaps
 from flowseg import labels as label_images
+from flowseg.colours import Colours
 from flowseg.errors import InputError
 from flowseg.evaluate.comparison import Pair, overlaps_of
 from flowseg.evaluate.errors import find_errors
 from flowseg.instances import Instances
-from flowseg.plots import Colours
 
 _SIDE = 1600  # small images are enlarged so that their longer side has about so many pixels
 _LINE = 22  # height of a line of text in pixels
@@ -27,8 +27,8 @@ class _Kind(NamedTuple):
 
 
 # Drawn in this order, so that errors lie on top. Told apart in brightness and width too, not by hue alone.
-TRUE = _Kind("true, no error", plots.TRUTH, True)
-FOUND = _Kind("found, no error", plots.FOUND, False)
+TRUE = _Kind("true, no error", colours.TRUTH, True)
+FOUND = _Kind("found, no error", colours.FOUND, False)
 SPLIT = _Kind("split", (0, 230, 80), True)
 MERGED = _Kind("merged", (90, 120, 255), True)
 MISSED = _Kind("missed", (255, 48, 32), True)
@@ -80,7 +80,7 @@ def _canvas(pair: Pair, shape: tuple[int, int], axes: str | None, plane: str | N
         image: images.Image = item.image(axes, plane)
         if image.shape != shape:
             raise InputError(f"{image.name} has the shape {image.shape}; wanted {shape}, as the truth of {pair.name}")
-        picture = plots.seen(image.pixels)
+        picture = colours.seen(image.pixels)
     factor = max(1, round(_SIDE / max(*shape, 1)))
     return np.ascontiguousarray(picture.repeat(factor, axis=0).repeat(factor, axis=1)), factor
 

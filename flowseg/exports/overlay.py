@@ -7,13 +7,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from flowseg import arrays, labels, plots
+from flowseg import arrays, colours, labels
 from flowseg.errors import InputError, OptionError
 
 Kind = Literal["png", "jpeg"]
 Bytes = npt.NDArray[np.uint8]
 
-_GOLDEN = 0.618034  # hues this far apart stay apart for any number of labels
 _ALL_HUES, _STAIN_HUES = (0.0, 1.0), (0.13, 0.4)  # first and how many: yellow to cyan stand out on stained tissue
 
 
@@ -54,14 +53,9 @@ def draw(planes: npt.NDArray[Any], image: npt.ArrayLike) -> Bytes:
         raise InputError(f"planes have shape {stack.shape} and type {stack.dtype}; wanted (channels, height, width)")
     found = arrays.as_labels(image).image
     arrays.check_same_shape(found.shape, stack.shape[1:], "the label image and the planes")
-    canvas = plots.seen(stack)
+    canvas = colours.seen(stack)
     border = labels.outline_mask(found)
-    hues = _STAIN_HUES if plots.is_colour(stack) else _ALL_HUES
-    canvas[border] = _colours(int(found.max(initial=0)), *hues)[found[border]]
+    hues = _STAIN_HUES if colours.is_colour(stack) else _ALL_HUES
+    table = colours.distinct_colours(int(found.max(initial=0)) + 1, darkest=40, hues=hues)
+    canvas[border] = table[found[border]]
     return canvas
-
-
-def _colours(highest: int, first: float, extent: float) -> Bytes:
-    """Return a bright colour for each label, (highest + 1, 3)."""
-    hue = (first + extent * (np.arange(highest + 1) * _GOLDEN % 1))[:, np.newaxis] * 6 + np.array([0, 4, 2])
-    return np.asarray(40 + 215 * (np.abs(hue % 6 - 3) - 1).clip(0, 1), np.uint8)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import arrays, labels
+from flowseg import arrays, colours, labels
 from flowseg.arrays import Floats
 
 _MOST_16 = 65_534
@@ -82,7 +82,7 @@ def _small(image: npt.ArrayLike) -> npt.NDArray[np.uint16] | npt.NDArray[np.uint
 def _flows(flows: Floats, cellprob: Floats) -> list[Any]:
     """Return what Cellpose keeps: a picture of the flows, one of the probability, an empty one, and the numbers."""
     picture = _wheel(flows)[np.newaxis]
-    sure = (255 / (1 + np.exp(-cellprob.clip(-30, 30)))).astype(np.uint8)[np.newaxis]
+    sure = colours.probability(cellprob)[np.newaxis]
     numbers = np.concatenate([_CELLPOSE_SCALE * flows, cellprob[np.newaxis]]).astype(np.float32)
     return [picture, sure, np.zeros_like(picture), [], numbers]
 

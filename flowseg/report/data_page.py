@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flowseg import files, inspection, plots
+from flowseg import colours, files, inspection
 from flowseg.augment import crop
 from flowseg.channels import ChannelChoice
 from flowseg.dataset import LEAST_DIAMETER, CropOptions, read_source
@@ -97,7 +97,7 @@ def _view(item: Item, instances: Instances, looked: inspection.Looked, axes: str
     return view.View(item.name, planes, instances, table, pictures=more)
 
 
-def _crops(item: Item, axes: str | None, number: int) -> plots.Colours:
+def _crops(item: Item, axes: str | None, number: int) -> colours.Colours:
     """Return crops beside the flows computed of them, a row each."""
     options = CropOptions(size=_SIDE)
     config = ModelConfig(architecture=Architecture(channels=1))
@@ -107,8 +107,8 @@ def _crops(item: Item, axes: str | None, number: int) -> plots.Colours:
     for _ in range(_CROPS):
         made = crop(source, _SIDE, config.diameter_mean / max(diameter, LEAST_DIAMETER), rng, options.augment)
         seen = np.repeat((made.image[0].clip(0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
-        outlined = plots.with_outlines(seen, made.labels, plots.FOUND)
+        outlined = colours.with_outlines(seen, made.labels, colours.FOUND)
         gap = np.full((_SIDE, _GAP, 3), 128, np.uint8)
-        rows.append(np.concatenate([outlined, gap, plots.flow_colours(masks_to_flows(made.labels))], axis=1))
+        rows.append(np.concatenate([outlined, gap, colours.flow_colours(masks_to_flows(made.labels))], axis=1))
         rows.append(np.full((_GAP, rows[-1].shape[1], 3), 128, np.uint8))
     return np.concatenate(rows[:-1])

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from flowseg import boundaries, plots
+from flowseg import boundaries, colours
 from flowseg.arrays import Floats
 from flowseg.instances import Instances
 
@@ -58,7 +58,7 @@ class View:
     kinds: Sequence[str] = ()
     truth: Instances | None = None
     truth_kinds: Sequence[str] = ()
-    pictures: Mapping[str, plots.Colours] = field(default_factory=dict)
+    pictures: Mapping[str, colours.Colours] = field(default_factory=dict)
 
 
 def encode(view: View) -> bytes:
@@ -67,14 +67,15 @@ def encode(view: View) -> bytes:
     height, width = view.cells.shape
     layers: Pictures = {"image": _jpeg(seen, _LARGE)}
     if view.cellprob is not None:
-        layers["probability"] = _jpeg(_probability(view.cellprob), _LARGE)
+        grey = colours.probability(view.cellprob)
+        layers["probability"] = _jpeg(np.repeat(grey[..., None], 3, axis=2), _LARGE)
     if view.flows is not None:
-        layers["flows"] = _jpeg(plots.flow_colours(view.flows), _LARGE)
+        layers["flows"] = _jpeg(colours.flow_colours(view.flows), _LARGE)
     whole = {
         "name": view.name,
         "size": [width, height],
         "layers": layers,
-        "stained": view.planes is not None and plots.is_colour(view.planes),
+        "stained": view.planes is not None and colours.is_colour(view.planes),
         "cells": _shapes(view.cells, view.kinds),
         "columns": list(view.table),
         "rows": _rows(view.table),
@@ -100,20 +101,15 @@ def as_script(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _seen(view: View) -> plots.Colours:
+def _seen(view: View) -> colours.Colours:
     if view.planes is None or view.planes.size == 0:
         return np.zeros((max(1, view.cells.shape[0]), max(1, view.cells.shape[1]), 3), np.uint8)
-    return plots.seen(view.planes)
+    return colours.seen(view.planes)
 
 
-def _probability(logits: Floats) -> plots.Colours:
-    grey = (255 / (1 + np.exp(-np.clip(logits, -30, 30)))).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
-
-
-def _jpeg(picture: plots.Colours, longest: int) -> str:
+def _jpeg(picture: colours.Colours, longest: int) -> str:
     """Return a picture as the text that a page shows."""
-    image, buffer = Image.fromarray(plots.thumbnail(picture, longest)), io.BytesIO()
+    image, buffer = Image.fromarray(colours.thumbnail(picture, longest)), io.BytesIO()
     fine = longest > _SMALL
     image.save(buffer, "JPEG", quality=90 if fine else 75, subsampling=0 if fine else 2)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flowseg import checkpoint, plots, threads
+from flowseg import checkpoint, colours, plots, threads
 from flowseg.augment import NOTHING
 from flowseg.channels import ChannelChoice
 from flowseg.dataset import Batch, Crops
@@ -282,7 +282,7 @@ class Loop:
         rows = [dict(zip(Report._fields, one, strict=True)) for one in [*self.history, report]]
         self.folder.write_bytes("curves.png", plots.figure_png(plots.training_curves(rows)))
         for number, one in enumerate(shown):
-            self.folder.write_bytes(f"samples/{number}_{report.step:06d}.png", plots.png(_picture(one)))
+            self.folder.write_bytes(f"samples/{number}_{report.step:06d}.png", colours.png(_picture(one)))
 
     def _is_stuck(self) -> bool:
         patience = self.task.options.patience
@@ -330,12 +330,12 @@ class Loop:
             checkpoint.write_flowseg(self.folder.model, self.task.config, self.stepper.kept.state_dict())
 
 
-def _picture(one: validation.Seen) -> plots.Colours:
+def _picture(one: validation.Seen) -> colours.Colours:
     """Draw the middle of an image: outlines of the truth, outlines of what was found, the flows."""
     ends = [(max(0, side - _MOST_SHOWN) // 2, min(side, _MOST_SHOWN)) for side in one.truth.shape]
     rows, columns = middle = tuple(slice(start, start + length) for start, length in ends)
     planes = one.image.pixels if one.found.planes is None else one.found.planes
-    return plots.compared(
+    return colours.compared(
         planes[:, rows, columns],
         one.truth_labels()[middle],
         one.found.labels[middle],
