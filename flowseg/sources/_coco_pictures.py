@@ -10,10 +10,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from flowseg.checks import short
 from flowseg.errors import InputError
 from flowseg.names import parts
 from flowseg.sources._gather import Gathered, files_in, told, unsafe, whole
-from flowseg.sources._search import EXTENSIONS
+from flowseg.sources._search import EXTENSIONS, without_ending
 from flowseg.sources.spellings import spellings, under
 
 Shape = tuple[int, int]
@@ -22,7 +23,6 @@ _NOT_COLUMNS = {
     *("original_filename", "crowds"),
 }
 _DRIVE = re.compile("[A-Za-z]:")
-_SHOWN = 60
 
 
 @dataclass
@@ -128,18 +128,12 @@ def printed(value: object) -> str:
     return str(value).encode(errors="replace").decode()
 
 
-def short(value: object) -> str:
-    """Return a value in words, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
-
-
 def names(pictures: Mapping[Any, Picture]) -> dict[Any, str]:
     """Name each picture after its file; files that share a name with another keep more of theirs."""
     left = {number: PurePosixPath(picture.file) for number, picture in pictures.items()}
     found: dict[Any, str] = {}
     for name in (
-        lambda file: _bare(file.name),
+        lambda file: without_ending(file.name),
         lambda file: file.name,
         lambda file: file.as_posix().replace("/", "__"),
     ):
@@ -154,10 +148,6 @@ def names(pictures: Mapping[Any, Picture]) -> dict[Any, str]:
             found[number] += "_"
         taken.add(found[number].casefold())
     return found
-
-
-def _bare(name: str) -> str:
-    return next((name[: -len(end)] for end in EXTENSIONS if name.lower().endswith(end)), name)
 
 
 class Places:
@@ -211,7 +201,7 @@ class Places:
         found: dict[str, list[Path]] = {}
         near = (file for place in self._folders if place not in self._deep for file in files_in(place))
         for file in [*near, *_files_below(self._deep)]:
-            for name in (file.name, _bare(file.name)):
+            for name in (file.name, without_ending(file.name)):
                 found.setdefault(name, []).append(file)
         return found
 

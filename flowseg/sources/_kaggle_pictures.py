@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flowseg.errors import InputError
 from flowseg.sources._gather import Gathered, files_in, folders_in, told, unsafe
-from flowseg.sources._search import EXTENSIONS, is_output
+from flowseg.sources._search import is_output, without_ending
 from flowseg.sources.spellings import spellings, under
 from flowseg.words import many
 
@@ -28,9 +28,9 @@ def named(ids: Sequence[str], pictures: Mapping[str, Path] | None) -> list[str]:
     Both stay where images would be called alike, and the ending where it is none: the image of ``x.tif`` is
     ``x.tif.png``. No two are called alike.
     """
-    count = Counter(_without_ending(_last(id_)) for id_ in ids)
-    own = [_last(id_) if count[_without_ending(_last(id_))] == 1 else _without_folders(id_) for id_ in ids]
-    bare = list(map(_without_ending, own))
+    count = Counter(without_ending(_last(id_)) for id_ in ids)
+    own = [_last(id_) if count[without_ending(_last(id_))] == 1 else _without_folders(id_) for id_ in ids]
+    bare = list(map(without_ending, own))
     count = Counter(bare)
     whole = {id_ for id_, path in (pictures or {}).items() if path.stem in spellings(_last(id_))}
     names = [
@@ -50,7 +50,7 @@ def pictures_of(
     """
     if images is not None and not images.is_dir():
         raise InputError(f"{images} is not a folder; wanted that of the images")
-    wanted = _spelled({name for id_ in (*ids, *spoiled) for name in (id_, _without_ending(id_))})
+    wanted = _spelled({name for id_ in (*ids, *spoiled) for name in (id_, without_ending(id_))})
     for folder in [images] if images is not None else _places(path):
         found = _of_ids(ids, folder)
         if found or images is not None:
@@ -61,7 +61,7 @@ def pictures_of(
         if len(found.get(id_, [])) > 1:
             gathered.problems.append(f"{id_} has several images in {folder}: {told(p.name for p in found[id_])}")
         elif id_ not in found:
-            looked = f"{_without_ending(id_)}.png and the like"
+            looked = f"{without_ending(id_)}.png and the like"
             gathered.problems.append(f"{id_} has no image: looked for {looked} in {folder}")
     unnamed = [file.name for file in files_in(folder) if file.stem not in wanted and not is_output(file)]
     if found and unnamed:
@@ -111,7 +111,7 @@ def _of_ids(ids: Iterable[str], folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for place, names in below.items():
         if (folder / place).is_dir():
-            wanted = _spelled({*names.values(), *map(_without_ending, names.values())})
+            wanted = _spelled({*names.values(), *map(without_ending, names.values())})
             files = _pictures_in(folder / place, wanted)
             found |= {id_: own for id_, name in names.items() if (own := _called(name, files))}
     return found
@@ -119,17 +119,12 @@ def _of_ids(ids: Iterable[str], folder: Path) -> dict[str, list[Path]]:
 
 def _called(name: str, files: Mapping[str, list[Path]]) -> list[Path]:
     """Return the images that are called so but for an ending, or so, or so without the ending of the name."""
-    bare = under(files, _without_ending(name)) or []
+    bare = under(files, without_ending(name)) or []
     return under(files, name) or [path for path in bare if path.name in spellings(name)] or bare
 
 
 def _spelled(names: Iterable[str]) -> set[str]:
     return {each for name in names for each in spellings(name)}
-
-
-def _without_ending(name: str) -> str:
-    """Drop the ending of an image file, which some competitions have in their ids."""
-    return next((name[: -len(end)] for end in EXTENSIONS if name.lower().endswith(end)), name)
 
 
 def _last(id_: str) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from flowseg.errors import InputError
 from flowseg.words import many
 
-#: Endings of the names that are taken for images in folders and patterns, in lower case.
+#: Endings of the names that are taken for images in folders and patterns, in lower case; and in words.
 EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
+LOOKED_FOR = f"looked for *{', *'.join(EXTENSIONS)}"
 
 # Endings, before the extension, of what flowseg and Cellpose write beside images.
 _OUTPUTS = re.compile(
@@ -132,7 +133,16 @@ def _kept(files: Iterable[Path], what: str, hint: str, closed: Iterable[Path] = 
     passed = [f"{many(outputs, 'output')} of an earlier run"] * bool(outputs)
     passed += [many(others, "other file")] * bool(others)
     besides = f"; passed over: {' and '.join(passed)}" if passed else ""
-    raise InputError(f"no image in {what}: looked for *{', *'.join(EXTENSIONS)}{besides}{hint}")
+    raise InputError(f"no image in {what}: {LOOKED_FOR}{besides}{hint}")
+
+
+def without_ending(name: str) -> str:
+    """Return a name without the ending of an image file, if it has one.
+
+    >>> without_ending("a.x.TIF"), without_ending("a.x")
+    ('a.x', 'a.x')
+    """
+    return next((name[: -len(end)] for end in EXTENSIONS if name.lower().endswith(end)), name)
 
 
 def is_output(path: Path) -> bool:

@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from flowseg import files, rle
+from flowseg.checks import short
 from flowseg.errors import FlowsegError, InputError
 from flowseg.instances import Instances
 from flowseg.kernels import polygons
 from flowseg.sources import _coco_pictures
-from flowseg.sources._coco_pictures import Picture, Places, Shape, identity, printed, short
+from flowseg.sources._coco_pictures import Picture, Places, Shape, identity, printed
 from flowseg.sources._gather import Gathered, files_in, held, told, told_shape, whole
 from flowseg.sources.collection import Category, Collection, Item
 from flowseg.words import many

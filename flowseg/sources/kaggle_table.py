@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flowseg import rle
+from flowseg.checks import short
 from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
 from flowseg.rle import Order
@@ -185,7 +186,7 @@ def _read(path: Path, columns: Layout, gathered: Gathered) -> _Found:
         if wrong:
             if name not in refused:
                 refused.add(name)
-                gathered.problems.append(f"line {line}: the id {_short(name)} is refused: {wrong}")
+                gathered.problems.append(f"line {line}: the id {short(name)} is refused: {wrong}")
             continue
         rows = found.setdefault(name, _Rows())
         problem = _take(rows, columns, line, fields, differing.setdefault(name, set()))
@@ -214,7 +215,7 @@ def _take(rows: _Rows, columns: Layout, line: int, fields: list[str], differing:
     if columns.height >= 0 and columns.width >= 0:
         height, width = whole(fields[columns.height]), whole(fields[columns.width])
         if not height or not width:
-            sides = f"{_short(fields[columns.height])} and {_short(fields[columns.width])}"
+            sides = f"{short(fields[columns.height])} and {short(fields[columns.width])}"
             return f"height and width are {sides}; wanted whole numbers from 1 to 999,999,999"
         rows.shape = rows.shape or (height, width)
         if rows.shape != (height, width):
@@ -229,10 +230,6 @@ def _take(rows: _Rows, columns: Layout, line: int, fields: list[str], differing:
         if rows.columns.setdefault(name, fields[place].strip()) != fields[place].strip():
             differing.add(name)
     return None
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
 def _add(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from flowseg.errors import FlowsegError, InputError
 from flowseg.sources import label_images, run_results
 from flowseg.sources._gather import Gathered, files_in, folder_named, folders_in, shape_of, told, told_shape
-from flowseg.sources._search import EXTENSIONS, is_output
+from flowseg.sources._search import LOOKED_FOR, is_output, without_ending
 from flowseg.sources._side_table import columns_beside
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.spellings import under
@@ -78,7 +78,7 @@ def read_alone(path: Path, *, images: Path | None = None) -> Collection:
     """List label images that are called as their images are; where those lie, if they are wanted, is said."""
     labels = [LabelFile(file.stem, file) for file in files_in(path) if not is_output(file)]
     if not labels:
-        raise InputError(f"{path} has no label images: looked for *{', *'.join(EXTENSIONS)}")
+        raise InputError(f"{path} has no label images: {LOOKED_FOR}")
     return _noted(_matched(path, [] if images is None else files_in(images), labels, {}), [path], has_pictures)
 
 
@@ -98,7 +98,7 @@ def read_below(root: Path, *, images: Path | None = None) -> Collection:
     paired = [place for place in places if recognised(place)]
     pictures = [place for place in places if place not in paired and has_pictures(place)]
     if not paired and not pictures:
-        raise InputError(f"{root} and the folders below it have no label images: looked for *{', *'.join(EXTENSIONS)}")
+        raise InputError(f"{root} and the folders below it have no label images: {LOOKED_FOR}")
     gathered = Gathered()
     for place in paired or pictures:
         inside = place.relative_to(root)
@@ -182,7 +182,7 @@ def _apart(root: Path, images: Path, masks: Path, suffix: str | None) -> Collect
     if not labels:
         below = [folder for folder in folders_in(masks) if has_pictures(folder)]
         hint = f"; there are files in {told(map(str, below))}: name one with --masks, and --images" if below else ""
-        raise InputError(f"{masks} has no label images: looked for *{', *'.join(EXTENSIONS)}{hint}")
+        raise InputError(f"{masks} has no label images: {LOOKED_FOR}{hint}")
     return _noted(_matched(root, pictures, labels, columns_beside(root)), [images, masks], has_pictures)
 
 
@@ -214,7 +214,7 @@ def bare_name(path: Path, suffix: str | None = None) -> str:
     ('a', '')
     """
     stem = path.stem
-    for ending in SUFFIXES if suffix is None else (_plain(suffix),):
+    for ending in SUFFIXES if suffix is None else (without_ending(suffix),):
         if stem.casefold().endswith(ending.casefold()) and len(stem) > len(ending):
             return stem[: len(stem) - len(ending)]
     return ""
@@ -229,13 +229,8 @@ def _two_folders(root: Path) -> tuple[list[Path], list[Path]]:
     return folder_named(root, IMAGE_FOLDERS), folder_named(root, MASK_FOLDERS)
 
 
-def _plain(suffix: str) -> str:
-    """Return a suffix without the ending of a file, so ``_masks`` for ``_masks.tif``."""
-    return next((suffix[: -len(end)] for end in EXTENSIONS if suffix.lower().endswith(end)), suffix)
-
-
 def _wanted(suffix: str | None) -> str:
-    return ", ".join(SUFFIXES) if suffix is None else _plain(suffix)
+    return ", ".join(SUFFIXES) if suffix is None else without_ending(suffix)
 
 
 def _named_after(files: list[Path], known: set[str], suffix: str | None) -> list[LabelFile]:
