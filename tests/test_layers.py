@@ -88,8 +88,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "inspection": ({"sources", "instances", "kernels"}, set()),
     "contact_sheet": ({"sources", "instances", "boundaries", "colours"}, {"PIL"}),
     "evaluate": (
-        {"sources", "instances", "metrics", "overlaps", "colours", "labels", "images", "report", "exports"}
-        | {"notebook"},
+        {"sources", "instances", "metrics", "overlaps", "colours", "labels", "report", "exports"} | {"notebook"},
         {"PIL"},
     ),
     "folder": (

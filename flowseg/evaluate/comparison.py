@@ -91,6 +91,11 @@ class Pair(NamedTuple):
     prediction: Item | None
     truth: Item | None
 
+    @property
+    def pictured(self) -> Item | None:
+        """The side that knows where the image lies, the true one first; None where neither does."""
+        return next((one for one in (self.truth, self.prediction) if one is not None and one.path is not None), None)
+
     def load(self) -> tuple[Instances, Instances]:
         """Read predicted and true instances; a side that is not there has none."""
         pred = None if self.prediction is None else self.prediction.instances()

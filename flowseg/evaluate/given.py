@@ -6,12 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from flowseg.errors import InputError
-from flowseg.instances import Instances
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.data_sets import open_collection
+from flowseg.sources.memory import instances_of
 
 Side = Collection | str | os.PathLike[str] | Mapping[str, Any]
 
@@ -21,6 +19,7 @@ def opened(given: Side, like: Collection | None = None) -> Collection:
 
     Examples
     --------
+    >>> import numpy as np
     >>> [item.name for item in opened({"a": np.eye(3, dtype=int), "b": np.zeros((3, 3), int)})]
     ['a', 'b']
     """
@@ -30,18 +29,12 @@ def opened(given: Side, like: Collection | None = None) -> Collection:
         wrong = next((name for name in given if not isinstance(name, str)), None)
         if wrong is not None:
             raise InputError(f"an image is called {wrong!r}; wanted names, as texts")
-        items = tuple(Item(name, None, partial(_instances, found)) for name, found in sorted(given.items()))
+        # of what `segment` returned, its labels
+        masks: dict[str, Any] = {name: getattr(found, "labels", found) for name, found in given.items()}
+        items = tuple(Item(name, None, partial(instances_of, found)) for name, found in sorted(masks.items()))
         return Collection(Path("arrays"), "arrays", items)
     if isinstance(given, str | os.PathLike):
         collection = open_collection(Path(given), expect_labels=True, like=like)
         collection.require_sound()
         return collection
     raise InputError(f"one side is {type(given).__name__}; wanted a data set, its path, or label images by name")
-
-
-def _instances(found: Any) -> Instances:
-    """Return the instances of a label image, of a stack of masks, or of what `Model.segment` returned."""
-    if isinstance(found, Instances):
-        return found
-    array = np.asarray(getattr(found, "labels", found))
-    return Instances.from_masks(array, array.shape[1:]) if array.ndim == 3 else Instances.from_labels(array)

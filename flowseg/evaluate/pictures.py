@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import colours, images, metrics, overlaps
+from flowseg import colours, metrics, overlaps
 from flowseg import labels as label_images
 from flowseg.colours import Colours
 from flowseg.errors import InputError
@@ -74,10 +74,9 @@ def overlay(pair: Pair, axes: str | None = None, plane: str | None = None) -> Co
 
 def _canvas(pair: Pair, shape: tuple[int, int], axes: str | None, plane: str | None) -> tuple[Colours, int]:
     """Return the image in colours, enlarged by a whole factor, and the factor."""
-    item = next((one for one in (pair.truth, pair.prediction) if one is not None and one.path is not None), None)
     picture = np.zeros((*shape, 3), np.uint8)
-    if item is not None:
-        image: images.Image = item.image(axes, plane)
+    if pair.pictured is not None:
+        image = pair.pictured.image(axes, plane)
         if image.shape != shape:
             raise InputError(f"{image.name} has the shape {image.shape}; wanted {shape}, as the truth of {pair.name}")
         picture = colours.seen(image.pixels)

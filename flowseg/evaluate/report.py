@@ -96,7 +96,7 @@ def _planes(
     pair: Pair, shape: tuple[int, int], axes: str | None, plane: str | None
 ) -> tuple[npt.NDArray[Any] | None, list[str]]:
     """Return the pixels of an image, or why they cannot be shown: scores are worth a page without them."""
-    item = next((one for one in (pair.truth, pair.prediction) if one is not None and one.path is not None), None)
+    item = pair.pictured
     if item is None:
         return None, ["where the image lies is not known: say so with --images"]
     try:

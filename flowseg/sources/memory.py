@@ -54,11 +54,16 @@ def _item(number: int, pair: Sequence[Any], axes: str | None) -> Item:
     image, masks = pair
     name = f"image{number:03d}"
     held = image if isinstance(image, Image) else images.from_array(image, axes, path=Path(name))
-    return HeldItem(name, None, partial(_instances, masks, held.shape), held=held)
+    return HeldItem(name, None, partial(instances_of, masks, held.shape), held=held)
 
 
-def _instances(masks: Instances | npt.ArrayLike, shape: tuple[int, int]) -> Instances:
+def instances_of(masks: Instances | npt.ArrayLike, shape: tuple[int, int] | None = None) -> Instances:
+    """Return the instances of a label image (H, W), or of a stack of masks (n, H, W) for an image of a shape.
+
+    >>> instances_of([[0, 7], [3, 7]]).areas().tolist(), instances_of([[[1, 1]], [[0, 1]]]).areas().tolist()
+    ([1, 2], [2, 1])
+    """
     if isinstance(masks, Instances):
         return masks
     array = np.asarray(masks)
-    return Instances.from_masks(array, shape) if array.ndim == 3 else Instances.from_labels(array)
+    return Instances.from_masks(array, shape or array.shape[1:]) if array.ndim == 3 else Instances.from_labels(array)
