@@ -4,7 +4,6 @@ import io
 import json
 import pickle
 import re
-import struct
 import zipfile
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from flowseg.checkpoint import _torch_zip
 from flowseg.checkpoint._tensors import as_arrays
+from flowseg.checkpoint._torch_zip import DAMAGE
 from flowseg.errors import ModelError
 
 Array = npt.NDArray[Any]
@@ -20,12 +20,6 @@ HEADER = "flowseg"
 """Name of the entry in a safetensors header that holds the config."""
 
 _LEGACY_TORCH = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
-
-# What damaged or hostile bytes make the parsers of torch, zipfile, pickle, json and safetensors raise.
-DAMAGE = (
-    *(RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError),
-    *(EOFError, OSError, MemoryError, ImportError, pickle.PickleError, struct.error, zipfile.BadZipFile),
-)
 
 
 class _Foreign(NamedTuple):

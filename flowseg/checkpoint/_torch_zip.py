@@ -5,6 +5,7 @@ Whatever is not as plain as that is left to torch itself, which reads or refuses
 
 import io
 import pickle
+import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,6 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+
+# What damaged or hostile bytes make the parsers of torch, zipfile, pickle, json and safetensors raise.
+DAMAGE = (
+    *(RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError),
+    *(EOFError, OSError, MemoryError, ImportError, pickle.PickleError, struct.error, zipfile.BadZipFile),
+)
 
 _TYPES = {"FloatStorage": "<f4", "HalfStorage": "<f2", "DoubleStorage": "<f8", "LongStorage": "<i8"}
 
@@ -36,18 +43,12 @@ def read(data: bytes) -> dict[str, Array] | None:
             if len(names) != 1:
                 return None
             content = _Reader(archive, names[0]).load()
-    except (_UnusualError, *_DAMAGE):
+    except (_UnusualError, *DAMAGE):
         return None
     if not isinstance(content, dict) or not content:
         return None
     plain = all(isinstance(name, str) and isinstance(value, np.ndarray) for name, value in content.items())
     return dict(content) if plain else None
-
-
-_DAMAGE = (
-    *(RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError),
-    *(EOFError, OSError, MemoryError, ImportError, pickle.PickleError, zipfile.BadZipFile),
-)
 
 
 class _Reader(pickle.Unpickler):
