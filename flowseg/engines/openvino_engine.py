@@ -3,19 +3,17 @@
 import os
 import sys
 import threading
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from flowseg import threads
 from flowseg.arrays import Floats
 from flowseg.engines import Batch
+from flowseg.engines._weights import Named, Weights
 from flowseg.errors import MissingExtra
 from flowseg.options import Architecture
 
-Weights = Mapping[str, Any]  # arrays or tensors on the processor
 Node = Any  # openvino's nodes are untyped
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
@@ -115,7 +113,7 @@ class _Graph:
 
         self.ops = ops
         self.shape = architecture
-        self.weights = weights
+        self.weights = Named(weights)
 
     def model(self, which: str) -> Any:
         """Return the model that gives maps with each tile's ``own`` style, with a ``given`` one, or styles alone."""
@@ -169,8 +167,8 @@ class _Graph:
         return self.ops.add(x, self._styled(inner, style, f"{name}.conv.conv_3"))
 
     def _styled(self, x: Node, style: Node, name: str) -> Node:
-        shift = self.ops.matmul(style, self._weight(f"{name}.full.weight"), False, True)
-        shift = self.ops.add(shift, self._weight(f"{name}.full.bias")[None])
+        shift = self.ops.matmul(style, self.weights[f"{name}.full.weight"], False, True)
+        shift = self.ops.add(shift, self.weights[f"{name}.full.bias"][None])
         shift = self.ops.unsqueeze(self.ops.unsqueeze(shift, np.array(2)), np.array(3))
         return self._convolution(self.ops.add(x, shift), f"{name}.conv")
 
@@ -182,22 +180,17 @@ class _Graph:
         return self._convolve(self._normalise(x, f"{name}.0"), f"{name}.1")
 
     def _normalise(self, x: Node, name: str) -> Node:
-        """Batch normalisation with its running statistics: one factor and one shift a channel."""
-        variance = self._weight(f"{name}.running_var").astype(np.float64)
-        factor = self._weight(f"{name}.weight") / np.sqrt(variance + 1e-5)
-        shift = self._weight(f"{name}.bias") - self._weight(f"{name}.running_mean") * factor
-        per_channel = (1, -1, 1, 1)
-        scaled = self.ops.multiply(x, factor.astype(np.float32).reshape(per_channel))
-        return self.ops.add(scaled, shift.astype(np.float32).reshape(per_channel))
+        factor, shift = (part.reshape(1, -1, 1, 1) for part in self.weights.normalisation(name))
+        return self.ops.add(self.ops.multiply(x, factor), shift)
 
     def _convolve(self, x: Node, name: str) -> Node:
-        weight = self._weight(f"{name}.weight")
+        weight = self.weights[f"{name}.weight"]
         pad = [side // 2 for side in weight.shape[2:]]
         return self._with_bias(self.ops.convolution(x, weight, [1, 1], pad, pad, [1, 1]), name)
 
     def _convolve_enlarged(self, x: Node, name: str) -> Node:
         """Convolve x made twice as large, without making it: see `flowseg.network.EnlargingConvolution`."""
-        weight = self._weight(f"{name}.weight").transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
+        weight = self.weights[f"{name}.weight"].transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
         spread = sum(
             np.pad(weight, ((0, 0), (0, 0), (down, 1 - down), (along, 1 - along)))
             for down in (0, 1)
@@ -207,13 +200,10 @@ class _Graph:
         return self._with_bias(self.ops.convolution_backprop_data(x, spread, [2, 2], None, pad, pad), name)
 
     def _with_bias(self, x: Node, name: str) -> Node:
-        return self.ops.add(x, self._weight(f"{name}.bias").reshape(1, -1, 1, 1))
+        return self.ops.add(x, self.weights[f"{name}.bias"].reshape(1, -1, 1, 1))
 
     def _twice_as_large(self, x: Node) -> Node:
         scales, axes = np.array([2, 2], np.float32), np.array([2, 3])
         return self.ops.interpolate(
             x, scales, "nearest", "scales", axes=axes, coordinate_transformation_mode="asymmetric", nearest_mode="floor"
         )
-
-    def _weight(self, name: str) -> npt.NDArray[np.float32]:
-        return np.ascontiguousarray(self.weights[name], np.float32)

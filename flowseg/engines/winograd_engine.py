@@ -7,10 +7,9 @@ results of convolutions is ever in memory.
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -18,10 +17,9 @@ from threadpoolctl import ThreadpoolController
 from flowseg import threads
 from flowseg.arrays import Floats
 from flowseg.engines import Batch
+from flowseg.engines._weights import Named, Weights
 from flowseg.kernels import pixelwise, winograd
 from flowseg.options import Architecture
-
-Weights = Mapping[str, Any]  # arrays or tensors on the processor
 
 _PRODUCT = 2**19  # multiplications of one product of matrices: those of this size are fastest, and made by one thread
 _FAST_MEMORY = 2**20  # bytes that a thread has at hand: more, and products leave BLAS's kernels for small matrices, too
@@ -83,23 +81,6 @@ def _unit(styles: Floats) -> Floats:
     return np.asarray(styles / np.maximum(np.linalg.norm(styles, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-class _Named:
-    """Weights by name, as arrays."""
-
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
-
-    def __getitem__(self, name: str) -> Floats:
-        return np.ascontiguousarray(self._weights[name], np.float32)
-
-    def normalisation(self, name: str) -> tuple[Floats, Floats]:
-        """Return a factor and a shift a channel: batch normalisation with its running statistics."""
-        variance = self[f"{name}.running_var"].astype(np.float64)
-        scale = self[f"{name}.weight"] / np.sqrt(variance + 1e-5)
-        shift = self[f"{name}.bias"] - self[f"{name}.running_mean"] * scale
-        return scale.astype(np.float32), shift.astype(np.float32)
-
-
 class _Room:
     """Arrays by name, of which the memory is used again and again: to get it anew costs a fifth of the time."""
 
@@ -117,7 +98,7 @@ class _Room:
 class _Convolution:
     """Normalise, cut at zero, convolve; where a style shifts the channels, ``full`` names what says by how much."""
 
-    def __init__(self, weights: _Named, name: str, full: str = "") -> None:
+    def __init__(self, weights: Named, name: str, full: str = "") -> None:
         self._scale, self._shift = weights.normalisation(f"{name}.0")
         self._weights = winograd.transformed(weights[f"{name}.2.weight"])
         self._bias = weights[f"{name}.2.bias"]
@@ -143,7 +124,7 @@ class _Convolution:
 class _Projection:
     """Normalise and change the number of channels."""
 
-    def __init__(self, weights: _Named, name: str) -> None:
+    def __init__(self, weights: Named, name: str) -> None:
         scale, shift = weights.normalisation(f"{name}.0")
         matrix = weights[f"{name}.1.weight"][:, :, 0, 0].T
         self._weights = np.ascontiguousarray(scale[:, None] * matrix)
@@ -161,7 +142,7 @@ class _Projection:
 class _Output:
     """The last layer: maps of pixels."""
 
-    def __init__(self, weights: _Named) -> None:
+    def __init__(self, weights: Named) -> None:
         self._scale, self._shift = weights.normalisation("output.0")
         self._weights = np.ascontiguousarray(weights["output.2.weight"][:, :, 0, 0].T)
         self._bias = weights["output.2.bias"]
@@ -179,7 +160,7 @@ class _Output:
 class _Block:
     """One level of the way down or up: two convolutions, or in a residual network four with ways around them."""
 
-    def __init__(self, weights: _Named, name: str, residual: bool, styled: bool) -> None:
+    def __init__(self, weights: Named, name: str, residual: bool, styled: bool) -> None:
         names = [f"{name}.conv.conv_{number}" for number in range(4 if residual else 2)]
         shifted = [
             (f"{each}.conv", f"{each}.full") if styled and number else (each,) for number, each in enumerate(names)
@@ -214,7 +195,7 @@ class _Network:
     """The network of `flowseg.network`; names are those of its state dict."""
 
     def __init__(self, architecture: Architecture, weights: Weights) -> None:
-        named = _Named(weights)
+        named = Named(weights)
         residual, levels = architecture.residual, range(len(architecture.widths))
         kind = "res" if residual else "conv"
         self._widths, self._styled = architecture.widths, architecture.style
