@@ -21,6 +21,14 @@ def known_fields(cls: type, values: object, what: str) -> dict[str, Any]:
     return dict(values)
 
 
+def known_names(given: Iterable[str], known: Iterable[str], what: str = "option") -> None:
+    """Refuse settings by a name that there is not, and say which there are."""
+    names = list(known)
+    wrong = next((name for name in given if name not in names), None)
+    if wrong is not None:
+        raise OptionError(f"there is no {what} {wrong!r}; there are {', '.join(names)}")
+
+
 def plain(record: Any) -> None:
     """Make the numbers of a frozen record that came as NumPy's those of Python, which can be written down."""
     for item in fields(record):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import channels, checkpoint, dynamics, engines, images, labels, machine, predict, zoo
+from flowseg import channels, checkpoint, checks, dynamics, engines, images, labels, machine, predict, zoo
 from flowseg.arrays import Floats, Labels
 from flowseg.checkpoint import Checkpoint, SizeModel, naming
 from flowseg.engines import Engine
@@ -261,10 +261,7 @@ def _options(options: object, settings: dict[str, Any]) -> SegmentOptions:
     given = SegmentOptions() if options is None else options
     if not isinstance(given, SegmentOptions):
         raise OptionError(f"options is {options!r}; wanted SegmentOptions, or settings by name, such as diameter=30")
-    known = SegmentOptions.__dataclass_fields__
-    wrong = next((name for name in settings if name not in known), None)
-    if wrong is not None:
-        raise OptionError(f"there is no option {wrong!r}; there are {', '.join(known)}")
+    checks.known_names(settings, SegmentOptions.__dataclass_fields__)
     return replace(given, **settings)
 
 

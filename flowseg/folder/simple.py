@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from flowseg import notebook
-from flowseg.errors import InputError, OptionError
+from flowseg import checks, notebook
+from flowseg.errors import InputError
 from flowseg.folder import Job, Summary, run
 from flowseg.folder._record import Line
 from flowseg.options import SegmentOptions
@@ -59,10 +59,8 @@ def segment_folder(
     >>> import flowseg                                                                        # doctest: +SKIP
     >>> flowseg.segment_folder("cells/", "results", model="cyto3", save="labels,rois")        # doctest: +SKIP
     """
-    wrong = next((name for name in settings if name not in SegmentOptions.__dataclass_fields__), None)
-    if wrong is not None:
-        known = ", ".join(SegmentOptions.__dataclass_fields__)
-        raise OptionError(f"there is no option {wrong!r}; there are {known}")
+    checks.known_names(settings, SegmentOptions.__dataclass_fields__)
+    options = SegmentOptions(**settings)
     kinds = tuple(each.strip() for each in save.split(",")) if isinstance(save, str) else tuple(save)
     job = Job(Path(out), kinds, axes=axes, plane=plane, overwrite=overwrite)
     paths = image_files.find(inputs, recursive)
@@ -74,7 +72,7 @@ def segment_folder(
             lines.append(line)
             live.step(len(lines), len(paths))
 
-        summary = run(chosen, paths, job, SegmentOptions(**settings), tell)
+        summary = run(chosen, paths, job, options, tell)
     if summary.stopped:
         raise KeyboardInterrupt
     if summary.problem:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flowseg import channels as channel_choice
+from flowseg import checks
 from flowseg.augment import AugmentOptions
 from flowseg.dataset import CropOptions
 from flowseg.errors import OptionError
@@ -139,17 +140,11 @@ def train(
 def _options(settings: Mapping[str, Any], augment: Mapping[str, float | bool] | AugmentOptions | None) -> TrainOptions:
     of_training = {item.name for item in fields(TrainOptions)} - {"crop"}
     of_crops = {item.name for item in fields(CropOptions)} - {"augment", "axes"}
-    wrong = sorted(set(settings) - of_training - of_crops)
-    if wrong:
-        known = ", ".join(sorted(of_training | of_crops))
-        raise OptionError(f"there is no setting {wrong[0]!r}; there are {known}")
+    checks.known_names(settings, sorted(of_training | of_crops), "setting")
     if augment is None or isinstance(augment, AugmentOptions):
         changes = augment or AugmentOptions()
     else:
-        known_changes = [item.name for item in fields(AugmentOptions)]
-        unknown = next((name for name in augment if name not in known_changes), None)
-        if unknown is not None:
-            raise OptionError(f"augment has no {unknown!r}; it has {', '.join(known_changes)}")
+        checks.known_names(augment, AugmentOptions.__dataclass_fields__, "setting of augment")
         changes = AugmentOptions(**augment)  # type: ignore[arg-type]
     crop = CropOptions(augment=changes, **{name: value for name, value in settings.items() if name in of_crops})
     return TrainOptions(crop=crop, **{name: value for name, value in settings.items() if name in of_training})

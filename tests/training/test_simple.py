@@ -112,7 +112,7 @@ def test_masks_in_memory_are_what_they_were() -> None:
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"no setting 'crop_size'; there are .*size"):
         flowseg.train(pairs(2), tmp_path / "run", crop_size=3)
-    with pytest.raises(OptionError, match="augment has no 'zoom'"):
+    with pytest.raises(OptionError, match=r"no setting of augment 'zoom'; there are rotate"):
         flowseg.train(pairs(2), tmp_path / "run", augment={"zoom": 2.0})
     with pytest.raises(OptionError, match="what is given has no use for an order of run lengths"):
         flowseg.train(pairs(2), tmp_path / "run", order="row", **TINY)
