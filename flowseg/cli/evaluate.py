@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,17 +57,20 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
     import numpy as np
 
     from flowseg import evaluate, files
-    from flowseg.cli._progress import late_note
+    from flowseg.cli._progress import late_bar, late_note
+    from flowseg.evaluate.comparison import match_names
 
     require_used(axes=("overlays", "report"), plane=("overlays", "report"))
     inputs = (pred, truth, settings["images"])
     for option, begins in (("table", f"{_COLUMNS[0]},{_COLUMNS[1]},".encode()), ("report", files.HTML)):
         if settings[option] is not None:
             files.check_output(settings[option], begins, inputs)
-    with late_note("opening both", settings["quiet"] or settings["as_json"]):
+    quiet = settings["quiet"] or settings["as_json"]
+    with late_note("opening both", quiet):
         predictions, truths = _open(pred, truth, settings)
     _check_apart(settings["overlays"], (predictions, truths), inputs)
-    with _Bar(settings["quiet"] or settings["as_json"]) as bar:
+    pairs = match_names(predictions, truths, settings["missing"]).both
+    with late_bar("scoring", len(pairs), quiet) as step:
         scores = evaluate.compare(
             predictions,
             truths,
@@ -77,10 +79,11 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
             allow_overlap=settings["allow_overlap"],
             rng=np.random.default_rng(settings["seed"]),
             resamples=settings["resamples"],
-            progress=bar.tell,
+            progress=lambda done, total: step(done),
         )
-    drawn = _draw(predictions, truths, scores, settings)
-    _write_report(predictions, truths, scores, settings)
+    drawn = _draw(pairs, scores, settings)
+    if settings["report"] is not None:
+        _write_report(pairs, scores, (predictions.root, truths.root), settings, quiet)
     if settings["table"] is not None:
         _write(settings["table"], _rows(scores).encode())
     if settings["as_json"]:
@@ -138,36 +141,32 @@ def _check_apart(folder: Path | None, sides: Sequence[Any], inputs: Sequence[Pat
         raise InputError(f"{folder} is read, and pictures in it would be read too: choose another for --overlays")
 
 
-def _draw(predictions: Any, truths: Any, scores: Any, settings: dict[str, Any]) -> int:
+def _draw(pairs: Any, scores: Any, settings: dict[str, Any]) -> int:
     """Draw the worst images, numbered from the worst; return how many."""
     folder = settings["overlays"]
     if folder is None:
         return 0
     from flowseg import colours, files
-    from flowseg.evaluate import comparison, pictures
+    from flowseg.evaluate import pictures
 
-    pairs = {pair.name: pair for pair in comparison.match_names(predictions, truths, settings["missing"]).both}
+    by_name = {pair.name: pair for pair in pairs}
     worst = scores.images[: settings["worst"]]
     files.make_folder(folder)
     for number, image in enumerate(worst, start=1):
-        picture = pictures.overlay(pairs[image.name], settings["axes"], settings["plane"])
+        picture = pictures.overlay(by_name[image.name], settings["axes"], settings["plane"])
         name = image.name.replace("/", "__")
         _write(folder / f"{number:0{len(str(len(worst)))}d}_{name}.png", colours.png(picture))
     return len(worst)
 
 
-def _write_report(predictions: Any, truths: Any, scores: Any, settings: dict[str, Any]) -> None:
-    path = settings["report"]
-    if path is None:
-        return
+def _write_report(pairs: Any, scores: Any, roots: tuple[Path, Path], settings: dict[str, Any], quiet: bool) -> None:
     from flowseg.cli._progress import late_bar
-    from flowseg.evaluate import comparison, report
+    from flowseg.evaluate import report
 
-    pairs = comparison.match_names(predictions, truths, settings["missing"]).both
-    title = " against ".join(side.root.resolve().name for side in (predictions, truths))
-    results = predictions.root if predictions.root.is_dir() else predictions.root.parent
-    with late_bar("drawing", len(pairs), settings["quiet"] or settings["as_json"]) as step:
-        report.write(path, title, pairs, scores, settings["axes"], step, results, settings["plane"])
+    title = " against ".join(root.resolve().name for root in roots)
+    results = roots[0] if roots[0].is_dir() else roots[0].parent
+    with late_bar("drawing", len(pairs), quiet) as step:
+        report.write(settings["report"], title, pairs, scores, settings["axes"], step, results, settings["plane"])
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -274,32 +273,3 @@ def _many_table(title: str, rows: Any, name: str, count: str) -> Any:
         wrong = [row.splits, row.merges]
         table.add_row(Text(getattr(row, name)), *map(str, counts), *numbers, *map(str, wrong))
     return table
-
-
-class _Bar:
-    """A bar on the terminal; nothing where there is none."""
-
-    def __init__(self, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.progress = Progress(
-            TextColumn("scoring"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=quiet or not sys.stderr.isatty(),
-        )
-        self.task = self.progress.add_task("scoring", total=None)
-
-    def __enter__(self) -> "_Bar":
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def tell(self, done: int, total: int) -> None:
-        """Show how far it is."""
-        self.progress.update(self.task, completed=done, total=total)
