@@ -470,9 +470,9 @@ def test_segment_takes_names_and_has_a_default(place: Place, tmp_path: Path) -> 
 
 
 def test_a_slow_download_shows_a_bar(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flowseg.cli import models
+    from flowseg.cli import _progress
 
-    monkeypatch.setattr(models, "_PATIENCE", 0.0)
+    monkeypatch.setattr(_progress, "PATIENCE", 0.0)
     assert "fetching unknown ..." in flowseg("models", "fetch", "unknown")
 
 

@@ -1,10 +1,11 @@
-"""A bar that shows itself only where there is something to wait for."""
+"""Bars that show themselves only where there is something to wait for, and lines of what failed."""
 
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 PATIENCE = 2.0  # seconds
 
@@ -62,3 +63,64 @@ def late_note(what: str, quiet: bool = False) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+class FetchBar:
+    """Says what is being fetched, and shows a bar where that takes more than a moment."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet, self._file, self._began = quiet, "", 0.0
+        self._progress: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> "FetchBar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def tell(self, file: str, done: int, total: int | None) -> None:
+        """Take note of how many bytes are here; see `flowseg.zoo.Progress`."""
+        if self._quiet:
+            return
+        if file != self._file:
+            self._close()
+            self._file, self._began = file, time.monotonic()
+        if self._progress is None and time.monotonic() - self._began >= PATIENCE:
+            self._open(total)
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, total=total)
+
+    def _open(self, total: int | None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import TransferSpeedColumn as SpeedColumn
+
+        console = Console(stderr=True)
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            SpeedColumn(),
+            TimeRemainingColumn(),
+        ]
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._progress.add_task(f"fetching {self._file}", total=total)
+        self._progress.start()
+        if not console.is_terminal:
+            print(f"fetching {self._file} ...", file=sys.stderr)  # noqa: T201
+
+    def _close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def failure(line: dict[str, Any]) -> str:
+    """Return, as text, the line of a run over images about one that failed; what went wrong may name the file already.
+
+    >>> failure({"path": "a.tif", "error": "it is empty"}), failure({"path": "a.tif", "error": "a.tif is empty"})
+    ('failed: a.tif: it is empty', 'failed: a.tif is empty')
+    """
+    path, error = line["path"], line["error"]
+    return f"failed: {error}" if path in error else f"failed: {path}: {error}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from flowseg.cli._progress import late_bar, late_note
 from flowseg.words import many
 
 _PATH = click.Path(exists=True, path_type=Path)
@@ -63,7 +64,6 @@ def command(source: Path, out: Path, quiet: bool, skip_problems: bool, **setting
       overlay   OUT/<name>_overlay.png  outlines on the images;  overlay-jpeg: smaller, .jpg
       table     OUT.csv                 measurements; parquet: the same as OUT.parquet
     """
-    from flowseg.cli._progress import late_note
     from flowseg.convert import Conversion, convert
     from flowseg.options import OverlapOptions
     from flowseg.sources.data_sets import open_collection
@@ -98,7 +98,7 @@ def command(source: Path, out: Path, quiet: bool, skip_problems: bool, **setting
     else:
         collection.require_sound()
     try:
-        with _bar(len(collection), quiet) as step:
+        with late_bar("converting", len(collection), quiet) as step:
             told = convert(collection, conversion, step, _left_out if skip_problems else None)
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
@@ -135,9 +135,3 @@ def _tell_categories(collection: Any, conversion: Any) -> None:
             f"{conversion.to} does not keep for each: --to coco does",
             err=True,
         )
-
-
-def _bar(total: int, quiet: bool) -> Any:
-    from flowseg.cli._progress import late_bar
-
-    return late_bar("converting", total, quiet)

@@ -12,6 +12,7 @@ import click
 
 from flowseg.cli._options import require_used
 from flowseg.cli._paths import FOLDER
+from flowseg.cli._progress import late_bar, late_note
 from flowseg.words import many
 
 
@@ -57,7 +58,6 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
     import numpy as np
 
     from flowseg import evaluate, files
-    from flowseg.cli._progress import late_bar, late_note
     from flowseg.evaluate.comparison import match_names
 
     require_used(axes=("overlays", "report"), plane=("overlays", "report"))
@@ -160,7 +160,6 @@ def _draw(pairs: Any, scores: Any, settings: dict[str, Any]) -> int:
 
 
 def _write_report(pairs: Any, scores: Any, roots: tuple[Path, Path], settings: dict[str, Any], quiet: bool) -> None:
-    from flowseg.cli._progress import late_bar
     from flowseg.evaluate import report
 
     title = " against ".join(root.resolve().name for root in roots)

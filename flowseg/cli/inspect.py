@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from flowseg.cli._options import require_used
+from flowseg.cli._progress import late_bar, late_note
 from flowseg.words import many
 
 _MOST_TOLD = 10
@@ -47,7 +48,6 @@ def command(data: Path, as_json: bool, **settings: Any) -> None:
       flowseg inspect labelled/ --report data.html       every image, its masks and its crops, in a browser
     """
     from flowseg import files
-    from flowseg.cli._progress import late_bar, late_note
     from flowseg.inspection import inspect, sampled
     from flowseg.sources.data_sets import open_collection
 
@@ -83,7 +83,6 @@ def command(data: Path, as_json: bool, **settings: Any) -> None:
 
 
 def _write_page(collection: Any, report: Any, settings: dict[str, Any], quiet: bool) -> None:
-    from flowseg.cli._progress import late_bar
     from flowseg.inspection import sampled
     from flowseg.report import data_page
 
@@ -106,7 +105,6 @@ def _write_page(collection: Any, report: Any, settings: dict[str, Any], quiet: b
 
 def _draw(collection: Any, settings: dict[str, Any], quiet: bool) -> None:
     from flowseg import colours, contact_sheet, files
-    from flowseg.cli._progress import late_bar
     from flowseg.inspection import sampled
 
     items = sampled(collection, settings["tiles"])

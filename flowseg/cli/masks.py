@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from flowseg.cli._paths import FOLDER, existing
+from flowseg.cli._progress import failure
 from flowseg.words import many
 
 
@@ -70,8 +71,7 @@ def _below(folder: Path) -> list[Path]:
 def _tell(line: dict[str, Any]) -> None:
     """Say what was found in one image, in words."""
     if line["status"] == "failed":
-        named = line["path"] in line["error"]
-        click.echo(f"failed: {line['error'] if named else line['path'] + ': ' + line['error']}", err=True)
+        click.echo(failure(line), err=True)
         return
     why = {"too_large": "too large", "inconsistent": "with flows that do not agree", "too_small": "too small"}
     taken = ", ".join(f"{count} {why[kind]}" for kind, count in line["removed"].items() if count)

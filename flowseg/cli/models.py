@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Any
 import click
 
 from flowseg.cli._paths import filled_in
+from flowseg.cli._progress import FetchBar
 from flowseg.words import many
-
-_PATIENCE = 2.0  # seconds without a bar
 
 
 @click.group("models")
@@ -176,7 +174,7 @@ def fetch(names: tuple[str, ...], url: str | None) -> None:
 
     entries = [zoo.find(name) for name in names]
     for entry in entries:
-        with Bar() as bar:
+        with FetchBar() as bar:
             located = zoo.fetch(entry.name, url=url, progress=bar.tell)
         click.echo(f"{entry.name}: {located.path}")
 
@@ -238,7 +236,7 @@ def export(model: str, out: Path, overwrite: bool) -> None:
 
     if out.exists() and not overwrite:
         raise InputError(f"{out} is there already: choose another name, or replace it with --overwrite")
-    with Bar() as bar:
+    with FetchBar() as bar:
         located = zoo.resolve(model, progress=bar.tell)
     found = zoo.read(located)
     write = checkpoint.write_flowseg if out.suffix.lower() == ".safetensors" else checkpoint.write_cellpose
@@ -272,56 +270,5 @@ def fetch_missing(names: Sequence[str], quiet: bool = False) -> None:
     from flowseg import zoo
 
     for name in names:
-        with Bar(quiet) as bar:
+        with FetchBar(quiet) as bar:
             zoo.resolve(name, progress=bar.tell)
-
-
-class Bar:
-    """Says what is being fetched, and shows a bar where that takes more than a moment."""
-
-    def __init__(self, quiet: bool = False) -> None:
-        self._quiet, self._file, self._began = quiet, "", 0.0
-        self._progress: Any = None
-        self._task: Any = None
-
-    def __enter__(self) -> "Bar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def tell(self, file: str, done: int, total: int | None) -> None:
-        """Take note of how many bytes are here; see `flowseg.zoo.Progress`."""
-        if self._quiet:
-            return
-        if file != self._file:
-            self._close()
-            self._file, self._began = file, time.monotonic()
-        if self._progress is None and time.monotonic() - self._began >= _PATIENCE:
-            self._open(total)
-        if self._progress is not None:
-            self._progress.update(self._task, completed=done, total=total)
-
-    def _open(self, total: int | None) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-        from rich.progress import TransferSpeedColumn as SpeedColumn
-
-        console = Console(stderr=True)
-        columns = [
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            SpeedColumn(),
-            TimeRemainingColumn(),
-        ]
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._progress.add_task(f"fetching {self._file}", total=total)
-        self._progress.start()
-        if not console.is_terminal:
-            click.echo(f"fetching {self._file} ...", err=True)
-
-    def _close(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None

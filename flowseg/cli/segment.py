@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from flowseg.cli._paths import FOLDER
+from flowseg.cli._progress import failure
 from flowseg.words import many
 
 _MODELS = "what the model says"  # or the group of it
@@ -215,8 +216,7 @@ class _Teller:
         if self.as_json:
             click.echo(json.dumps(line))
         elif line["status"] == "failed":
-            named = line["path"] in line["error"]
-            self._say(f"failed: {line['error'] if named else line['path'] + ': ' + line['error']}")
+            self._say(failure(line))
         elif not self.quiet:
             if line["channels"] != self.channels:
                 self.channels = line["channels"]

@@ -16,13 +16,13 @@ import click
 
 from flowseg.cli._options import spelled
 from flowseg.cli._paths import FOLDER
+from flowseg.cli._progress import late_bar, late_note
 from flowseg.cli._sections import Sectioned
 from flowseg.words import many
 
 _SECONDS_BETWEEN_LINES = 30  # where there is no terminal
 _PLACES = ("data", "images", "masks", "val", "columns")  # which may have moved when a training goes on
 _AUGMENT = "rotate, flip, scale, elastic, contrast, brightness, colour, gamma, noise, blur, drop, invert"
-
 
 _SECTIONS = {
     "What matters first": ["out", "pretrained", "channels", "val", "epochs", "resume"],
@@ -214,7 +214,6 @@ def _require_there(settings: dict[str, Any], out: Path) -> None:
 
 
 def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller") -> None:
-    from flowseg.cli._progress import late_note
 
     _load_torch()
     from flowseg.training import Asked, NewModel, run
@@ -285,8 +284,7 @@ class _Teller:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        self.as_json, self.quiet = as_json, quiet
-        self.silent = quiet or as_json
+        self.as_json, self.silent = as_json, quiet or as_json
         self.live = not self.silent and sys.stderr.isatty()
         self.progress = Progress(
             TextColumn("training"),
@@ -329,15 +327,12 @@ class _Teller:
 
     def watch(self) -> Any:
         """Return who shows what takes long beside the steps."""
-        from flowseg.cli._progress import late_note
         from flowseg.training.waiting import Watch
 
         return Watch(self._bar, self.say, partial(late_note, quiet=self.silent))
 
     @contextmanager
     def _bar(self, what: str, total: int) -> Iterator[Any]:
-        from flowseg.cli._progress import late_bar
-
         self.progress.stop()  # there is one bar at a time; the next step brings this one back
         with late_bar(what, total, self.silent) as step:
             yield step
