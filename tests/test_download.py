@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from flowseg import connection, download
 from flowseg.download import Limits, Wanted
 from flowseg.errors import DownloadError, OptionError
-from tests.peers import Server, serving
+from tests.servers import Server, serving
 
 DATA = bytes(range(256)) * 400
 SHA = hashlib.sha256(DATA).hexdigest()

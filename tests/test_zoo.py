@@ -22,7 +22,7 @@ from flowseg.errors import DownloadError, FlowsegError, ModelError, OptionError
 from flowseg.options import Architecture, ModelConfig, Thresholds
 from flowseg.segment import load_model
 from tests.networks import TINY, scrambled
-from tests.peers import Server, serving
+from tests.servers import Server, serving
 from tests.shapes import solid_cells
 
 QUICK = Limits(timeout=2, attempts=2, backoff=0.01)
