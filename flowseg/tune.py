@@ -27,6 +27,8 @@ Doubles = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 IOU = np.arange(50, 95, 5) / 100
+"""Thresholds of IoU, 0.5 to 0.9, over which AP is averaged."""
+
 CELLPROBS = (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 FLOWS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.2, 0.0)
 MIN_SIZES = (5, 15, 25, 40, 60, 100)

@@ -17,8 +17,10 @@ from flowseg.options import ModelConfig, SegmentOptions
 from flowseg.segment import Model
 from flowseg.segmentation import Segmentation
 from flowseg.sources.collection import Item
+from flowseg.tune import IOU
 
-THRESHOLDS = tuple(np.arange(0.5, 0.95, 0.05).round(2).tolist())
+THRESHOLDS: tuple[float, ...] = tuple(IOU.tolist())
+"""Of IoU, at which networks are compared: 0.5 to 0.9, as thresholds are."""
 
 
 class Seen(NamedTuple):
