@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from flowseg.errors import FlowsegError, OptionError
 from flowseg.instances import Instances, LabelInstances
+from flowseg.json_values import plain
 from flowseg.kernels import layers, run_shapes, runs
 from flowseg.sources import image_files
 from flowseg.sources.collection import Collection, Item, spread
@@ -129,9 +130,9 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries and lists, for JSON; what is not a number is None."""
-        plain = _plain(asdict(self))
-        assert isinstance(plain, dict)
-        return plain
+        values = plain(asdict(self))
+        assert isinstance(values, dict)
+        return values
 
 
 class Looked(NamedTuple):
@@ -353,13 +354,3 @@ def _notes(looked: Sequence[Looked]) -> list[str]:
         items = many(alone, "item has", "items have")
         notes.append(f"{items} instances but no image: these can be evaluated and converted, not trained on")
     return notes
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, Spread | Suspect):
-        return {name: _plain(each) for name, each in value._asdict().items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

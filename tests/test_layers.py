@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "flowseg"
 
 # Rooms every room may use.
 GROUND = {"errors", "checks", "options", "arrays", "threads", "files", "filelock", "interrupts", "machine", "names"}
-GROUND |= {"words"}
+GROUND |= {"json_values", "words"}
 GROUND_LIBRARIES = {"numpy"}
 
 # room: (rooms of ours, libraries of others). Data walks one way, so the graph has no cycles.
@@ -28,6 +28,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "interrupts": (set(), set()),
     "machine": (set(), set()),
     "names": (set(), set()),
+    "json_values": (set(), set()),
     "words": (set(), set()),
     "pickles": (set(), set()),
     "measure": ({"kernels", "labels", "flows", "notebook"}, set()),

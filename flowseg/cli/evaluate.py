@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -87,7 +86,7 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
     if settings["table"] is not None:
         _write(settings["table"], _rows(scores).encode())
     if settings["as_json"]:
-        click.echo(json.dumps(_finite(scores.to_dict())))
+        click.echo(json.dumps(scores.to_dict()))
     else:
         _show(scores, settings["worst"])
         if drawn:
@@ -192,15 +191,6 @@ def _rows(scores: Any) -> str:
         numbers = [value for name in lists for value in getattr(image, name)]
         writer.writerow([round(value, 6) if isinstance(value, float) else value for value in values + numbers])
     return text.getvalue()
-
-
-def _finite(value: Any) -> Any:
-    """Put null for what JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _NAMES = {

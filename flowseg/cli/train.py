@@ -314,8 +314,10 @@ class _Teller:
             self.progress.stop()
 
     def _report(self, report: Any) -> None:
+        from flowseg.json_values import plain
+
         if self.as_json:
-            click.echo(json.dumps(_finite(report._asdict())))
+            click.echo(json.dumps(plain(report)))
         else:
             self.say(report.text())
 
@@ -345,8 +347,3 @@ class _Teller:
         named = " ".join(f"--model {model}" for model in models)
         ready = f"{models[0]} is" if len(models) == 1 else f"{len(models)} models, to be used together, are"
         click.echo(f"{summary}{ready} ready: flowseg segment IMAGES -o OUT {named}")
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """Put null for what JSON has no number for."""
-    return {name: None if value != value else value for name, value in values.items()}

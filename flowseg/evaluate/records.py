@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from flowseg import notebook
+from flowseg.json_values import plain
 from flowseg.metrics import KAGGLE_THRESHOLDS as THRESHOLDS
 from flowseg.words import many
 
@@ -176,9 +177,8 @@ class Scores:
         return notebook.card("Scores, the worst image first", facts, [notebook.table(rows)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values that JSON can hold."""
-        values = asdict(self)
-        values["thresholds"] = list(THRESHOLDS)
-        for plain, image in zip(values["images"], self.images, strict=True):
-            plain["map"] = image.map
+        """Return plain values that JSON can hold; what is not a number is None."""
+        images = [{**asdict(image), "map": image.map} for image in self.images]
+        values = plain({**asdict(self), "images": images, "thresholds": THRESHOLDS})
+        assert isinstance(values, dict)
         return values

@@ -1,7 +1,6 @@
 """Comparisons against the metrics of single images, and against plain loops over masks."""
 
 import json
-import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -225,10 +224,11 @@ def test_threads_make_no_difference_and_progress_is_told(monkeypatch: pytest.Mon
 def test_scores_survive_json() -> None:
     truths, preds = some(2)
     values = compare(collection(**preds), collection(**truths), rng=np.random.default_rng(1)).to_dict()
-    back = json.loads(json.dumps(values))
+    back = json.loads(json.dumps(values, allow_nan=False))
     assert back["overall"]["map"] == values["overall"]["map"]
     assert back["images"][0]["map"] == pytest.approx(np.mean(back["images"][0]["ap"]))
-    assert not any(math.isnan(value) for value in back["overall"]["ap"])
+    nothing_to_find = compare(collection(item("a", [[1, 1]], scores=(0.5,))), collection(a=[[0, 0]])).to_dict()
+    assert json.loads(json.dumps(nothing_to_find, allow_nan=False))["coco"][0]["map"] is None
 
 
 def test_scores_that_do_not_fit_are_refused() -> None:
