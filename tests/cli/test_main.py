@@ -142,7 +142,7 @@ def test_doctor_prints_a_line_for_each_finding() -> None:
 
 
 def test_doctor_advises_extras_that_bring_the_package() -> None:
-    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     for package, (extra, _) in doctor._OPTIONAL.items():
         wanted = project["optional-dependencies"][extra]
         assert any(each.startswith(f"{package}>=") for each in wanted), (package, extra)

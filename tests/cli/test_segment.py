@@ -21,7 +21,7 @@ from flowseg.options import Architecture, ModelConfig, SegmentOptions
 from flowseg.segment import load_model
 from tests.networks import scrambled
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SMALL = Architecture(widths=(4, 6))
 
 

@@ -12,7 +12,6 @@ import tifffile
 from click.testing import CliRunner, Result
 
 from flowseg import cli
-from flowseg.cli import _progress
 from flowseg.convert import FORMATS
 from flowseg.sources.collection import Collection
 from tests.convert.collections import masks_of, overlapping, read_coco
@@ -92,26 +91,6 @@ def test_help_names_every_format() -> None:
     text = run("--help").output
     for to in FORMATS:
         assert f"  {to} " in text or f"{to}:" in text
-
-
-def test_progress_is_shown_only_where_there_is_something_to_wait_for(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with _progress.late_bar("working", 3) as step:
-        step(None)
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr(_progress, "PATIENCE", -1.0)
-    with _progress.late_bar("working", 3) as step:
-        step(None)
-    assert capsys.readouterr().err == "working: 1 of 3\n"
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with _progress.late_bar("working", 3) as step:
-        step(None)
-        step(None)
-    assert "2/3" in capsys.readouterr().err
-    with _progress.late_bar("working", 3, quiet=True) as step:
-        step(None)
-    assert capsys.readouterr().err == ""
 
 
 def test_masks_that_cannot_be_read_are_skipped_too(tmp_path: Path) -> None:
