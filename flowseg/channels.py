@@ -157,7 +157,7 @@ def _colors(image: Image, choice: ChannelChoice) -> Chosen:
         return _in_order(image, choice, 3, COLORS)
     chosen = replace(choice, second=None).take(image)
     planes = np.broadcast_to(chosen.planes[0], (3, *image.shape))
-    return Chosen(planes, f"{_source(image, chosen.first)}", chosen.first, None)
+    return Chosen(planes, _source(image, chosen.first), chosen.first, None)
 
 
 def _only_color(pixels: Array) -> int | None:

@@ -17,13 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from flowseg import threads
-from flowseg.arrays import as_array
+from flowseg.arrays import Floats, as_array
 from flowseg.errors import InputError, OptionError
 from flowseg.kernels import resize as resize_kernel
 from flowseg.words import many
 
 Array = npt.NDArray[Any]
-Floats = npt.NDArray[np.float32]
 
 # Modes of pictures of Pillow whose numbers are neither brightness nor red, green and blue, though they look so.
 _OTHER_MODES = ("P", "PA", "LA", "La", "CMYK", "YCbCr", "LAB", "HSV")

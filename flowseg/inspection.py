@@ -282,9 +282,8 @@ def _type_of(header: image_files.Header) -> str:
         return f"{header.dtype}, {'RGBA' if sizes['S'] == 4 else 'RGB' if sizes['S'] == 3 else 'grey and alpha'}"
     if not header.says_axes:
         return f"{header.dtype}, {' x '.join(map(str, header.shape))}, axes not said (--axes)"
-    channels = sizes.get("C", 1)
     planes = "".join(f", {size} along {axis}" for axis, size in sizes.items() if axis not in "CYX" and size > 1)
-    return f"{header.dtype}, {channels} channel{'s' if channels > 1 else ''}{planes}"
+    return f"{header.dtype}, {many(sizes.get('C', 1), 'channel')}{planes}"
 
 
 def _spread(numbers: npt.ArrayLike) -> Spread:

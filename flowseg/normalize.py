@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
+from flowseg.arrays import Floats
 from flowseg.errors import InputError, OptionError
 from flowseg.images import resize
 from flowseg.kernels import histogram
 from flowseg.words import many
 
 Array = npt.NDArray[Any]
-Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 # Upper halves of the ordered keys of float32 numbers that count as finite: those below 2**120 in size, so that no

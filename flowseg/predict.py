@@ -107,14 +107,9 @@ def predict(engines: Sequence[Engine], planes: Floats, how: How) -> Prediction:
 def measure_style(engine: Engine, planes: Floats, how: How) -> Floats:
     """Return the style of an image (S,), as `predict` gives it, without the work for flows."""
     frame = _Frame(_resized(planes, how.scale), how.multiple)
-    height, width = frame.height, frame.width
-    grid = _grid(how, height, width)
-    if how.tile is None:
-        return (
-            _whole_style(engine, frame, how.multiple)
-            if len(grid) > 1
-            else _unit(engine.styles(frame.crop(0, 0, height, width)[None])[0])
-        )
+    grid = _grid(how, frame.height, frame.width)
+    if how.tile is None and len(grid) > 1:
+        return _whole_style(engine, frame, how.multiple)
     batches = (_cut(frame, grid, corners) for corners in _batches(grid, engine.batch_pixels))
     return _unit(np.sum([_unit(style) for batch in batches for style in engine.styles(batch)], axis=0))
 

@@ -6,13 +6,12 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from flowseg import files
+from flowseg import checks, files
 from flowseg.arrays import Floats
 from flowseg.errors import InputError
 from flowseg.options import MaskOptions
@@ -33,12 +32,7 @@ class KeptFlows(NamedTuple):
 
     def masks(self, changed: Mapping[str, Any]) -> MaskOptions:
         """Return the thresholds that the image was segmented with, some of them changed."""
-        stated = self.about.get("masks", {})
-        known = {field.name for field in fields(MaskOptions)}
-        if not isinstance(stated, dict) or not set(stated) <= known:
-            raise InputError(
-                f"the file of flows has the thresholds {stated!r}; wanted some of {', '.join(sorted(known))}"
-            )
+        stated = checks.known_fields(MaskOptions, self.about.get("masks", {}), "record of thresholds")
         return MaskOptions(**{**stated, **changed})
 
 

@@ -16,9 +16,8 @@ from torch import Tensor, distributed, nn
 from flowseg.errors import OptionError
 from flowseg.network import Normalisation
 
-_PATIENCE = timedelta(
-    days=1
-)  # the first process reads and validates while the others wait; torchrun ends them if it fails
+# The first process reads and validates while the others wait; torchrun ends them if it fails.
+_PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
