@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flowseg import labels as label_images
-from flowseg import normalize
 from flowseg.arrays import Floats, Labels
+from flowseg.percentiles import percentiles
 
 Colours = npt.NDArray[np.uint8]
 
@@ -50,7 +50,7 @@ def _stretched(values: npt.NDArray[Any]) -> Colours:
     """Bring numbers to 0..255, from a low percentile to a high one; NaN is black."""
     known = values.dtype.kind in "iu" and values.dtype.itemsize <= 2
     given = np.ascontiguousarray(values, None if known else np.float32)
-    low, high = normalize.percentiles(given, (_LOW, _HIGH)).values
+    low, high = percentiles(given, (_LOW, _HIGH)).values
     scale = 255 / (high - low) if high > low else 0.0
     if known:
         span = np.iinfo(given.dtype)

@@ -14,16 +14,11 @@ from scipy.ndimage import gaussian_filter1d
 from flowseg.arrays import Floats
 from flowseg.errors import InputError, OptionError
 from flowseg.images import resize
-from flowseg.kernels import histogram
+from flowseg.percentiles import HUGE, percentiles
 from flowseg.words import many
 
 Array = npt.NDArray[Any]
 Doubles = npt.NDArray[np.float64]
-
-# Upper halves of the ordered keys of float32 numbers that count as finite: those below 2**120 in size, so that no
-# difference overflows. NaN and infinity lie beyond (see kernels/histogram.py).
-_FIRST_FINITE, _LAST_FINITE = 0x0480, 0xFB7F
-_HUGE = 2.0**120
 
 # Normalised values are bounded by this: one hot pixel 10,000 times the contrast away would overflow half precision.
 _LARGEST = 1e4
@@ -66,9 +61,9 @@ class Normalization:
         if self.tile:
             raise OptionError(f"limits {self.limits} and tile {self.tile} exclude one another")
         array = np.asarray(self.limits, np.float64)
-        if array.ndim not in (1, 2) or array.shape[-1] != 2 or not (np.abs(array) < _HUGE).all():
+        if array.ndim not in (1, 2) or array.shape[-1] != 2 or not (np.abs(array) < HUGE).all():
             raise OptionError(f"limits {self.limits}; wanted (low, high) or one such pair a channel")
-        if (array[..., 1] - array[..., 0] < 1 / _HUGE).any():
+        if (array[..., 1] - array[..., 0] < 1 / HUGE).any():
             raise OptionError(f"limits {self.limits}; wanted the lower before the higher")
 
 
@@ -109,13 +104,6 @@ class _Done(NamedTuple):
     high: float
     replaced: int
     flat: bool
-
-
-class Levels(NamedTuple):
-    """Percentiles of the finite values of an array, and how many values those are."""
-
-    values: Doubles
-    finite: int
 
 
 def normalize(planes: npt.ArrayLike, options: Normalization | None = None) -> Normalized:
@@ -189,7 +177,7 @@ def _normalize_plane(given: Array, limits: tuple[float, float] | None, out: Floa
         done = _scale_by_tiles(plane, options, out)
     elif done:
         _scale(plane, low, high - low, out)
-    _finish(out, done, options.invert, _LARGEST if limits is None else _HUGE)
+    _finish(out, done, options.invert, _LARGEST if limits is None else HUGE)
     return _Done(low + offset, high + offset, replaced, not done)
 
 
@@ -239,7 +227,7 @@ def _narrow(plane: Array, zero: float | None) -> tuple[Array, float]:
     if zero is not None:
         return _less(plane.astype(np.float64), zero), zero
     if plane.dtype.kind == "f":
-        usual = plane[np.abs(plane) < _HUGE]
+        usual = plane[np.abs(plane) < HUGE]
         least = float(usual.min()) if usual.size else 0.0
         return _less(plane, least), least
     smallest = plane.min()
@@ -252,86 +240,6 @@ def _less(plane: Array, zero: float) -> Floats:
     """Subtract in double precision; what is beyond float32 becomes infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.ascontiguousarray(plane - zero, np.float32)
-
-
-def percentiles(values: Array, wanted: tuple[float, ...]) -> Levels:
-    """Return exact percentiles of the finite values, linear between neighbours as in `numpy.percentile`.
-
-    Parameters
-    ----------
-    values
-        Integers of 8 or 16 bits, or float32; any shape; C-contiguous.
-    wanted
-        Percentiles, 0 to 100.
-
-    Returns
-    -------
-    Levels
-        One value for each percentile; zeros where no value is finite.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> percentiles(np.array([1, 2, 4, np.nan], np.float32), (0, 25, 100)).values.tolist()
-    [1.0, 1.5, 4.0]
-    """
-    flat = values.reshape(-1)
-    whole = flat.dtype.kind in "biu"
-    sums = _sums_of_integers(flat) if whole else _sums_of_floats(flat)
-    finite = int(sums[-1])
-    if finite == 0:
-        return Levels(np.zeros(len(wanted)), 0)
-    place = np.asarray(wanted, np.float64) / 100 * (finite - 1)
-    below = np.floor(place).astype(np.int64)
-    above = np.minimum(below + 1, finite - 1)
-    ranks = np.unique(np.concatenate([below, above]))
-    found = _integers_at(flat, ranks, sums) if whole else _floats_at(flat, ranks, sums)
-    first, second = found[np.searchsorted(ranks, below)], found[np.searchsorted(ranks, above)]
-    return Levels(first + (second - first) * (place - below), finite)
-
-
-def _sums_of_integers(flat: Array) -> npt.NDArray[np.int64]:
-    """For each 16-bit key, how many values have that key or a smaller one."""
-    counts = np.zeros((2, 65536), np.int64)
-    histogram.count_16(_keys(flat), counts)
-    return np.asarray(counts.sum(axis=0).cumsum())
-
-
-def _keys(flat: Array) -> npt.NDArray[np.uint16]:
-    """Integers of up to 16 bits as unsigned ones in the same order."""
-    if flat.dtype.kind == "i":
-        return flat.astype(np.int16).view(np.uint16) ^ np.uint16(0x8000)
-    return flat.astype(np.uint16, copy=False)
-
-
-def _integers_at(flat: Array, ranks: npt.NDArray[np.int64], sums: npt.NDArray[np.int64]) -> Doubles:
-    keys = np.searchsorted(sums, ranks, side="right")
-    return (keys - 0x8000 if flat.dtype.kind == "i" else keys).astype(np.float64)
-
-
-def _sums_of_floats(flat: Floats) -> npt.NDArray[np.int64]:
-    """For each upper half of a key, how many finite values have that or a smaller one."""
-    counts = np.zeros((2, 65536), np.int64)
-    histogram.count_upper_halves(flat.view(np.uint32), counts)
-    counts[:, :_FIRST_FINITE] = 0
-    counts[:, _LAST_FINITE + 1 :] = 0
-    return np.asarray(counts.sum(axis=0).cumsum())
-
-
-def _floats_at(flat: Floats, ranks: npt.NDArray[np.int64], sums: npt.NDArray[np.int64]) -> Doubles:
-    """Values of the given ranks: their upper halves follow from ``sums``, the lower from a second pass."""
-    upper = np.searchsorted(sums, ranks, side="right")
-    buckets, slot_of_rank = np.unique(upper, return_inverse=True)
-    slots = np.full(65536, -1, np.int8)
-    slots[buckets] = np.arange(len(buckets))
-    counts = np.zeros((len(buckets), 65536), np.int64)
-    histogram.count_lower_halves(flat.view(np.uint32), slots, counts)
-    inside = ranks - np.concatenate([[0], sums])[upper]
-    within = counts.cumsum(axis=1)
-    lower = [np.searchsorted(within[slot], rank, side="right") for slot, rank in zip(slot_of_rank, inside, strict=True)]
-    keys = (upper.astype(np.uint32) << np.uint32(16)) | np.array(lower, np.uint32)
-    bits = np.where(keys >> np.uint32(31), keys ^ np.uint32(0x80000000), ~keys)
-    return bits.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
 def _scale_by_tiles(plane: Array, options: Normalization, out: Floats) -> bool:

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from flowseg.errors import InputError, OptionError
-from flowseg.normalize import Normalization, normalize, percentiles
+from flowseg.normalize import Normalization, normalize
+from flowseg.percentiles import percentiles
 
 DTYPES = ["bool", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
 sides = st.integers(1, 12)
