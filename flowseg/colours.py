@@ -90,7 +90,13 @@ def flow_colours(flows: Floats, strength: Floats | None = None) -> Colours:
 
 
 def with_outlines(picture: Colours, labels: Labels, colour: Sequence[int]) -> Colours:
-    """Return the picture with the border pixels of every instance in one colour."""
+    """Return the picture with the border pixels of every instance in one colour.
+
+    Examples
+    --------
+    >>> with_outlines(np.zeros((3, 3, 3), np.uint8), np.ones((3, 3), np.int32), (255, 0, 0))[..., 0].tolist()
+    [[255, 255, 255], [255, 0, 255], [255, 255, 255]]
+    """
     drawn = picture.copy()
     drawn[label_images.outline_mask(labels)] = colour
     return drawn

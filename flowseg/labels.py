@@ -65,7 +65,11 @@ def diameters(labels: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def median_diameter(labels: npt.ArrayLike) -> float:
-    """Return the median diameter in pixels as Cellpose defines it, that of `diameters`; 0 without instances."""
+    """Return the median diameter in pixels as Cellpose defines it, that of `diameters`; 0 without instances.
+
+    >>> round(median_diameter([[5, 5, 0], [5, 5, 0], [0, 0, 2]]), 3)
+    1.693
+    """
     found = diameters(labels)
     return float(np.median(found)) if len(found) else 0.0
 
@@ -99,6 +103,9 @@ def clean(labels: npt.ArrayLike, min_size: int = 15) -> Labels:
     """Fill the holes of instances, drop those of fewer than ``min_size`` pixels, and number the rest 1..n.
 
     Small ones are dropped before and after holes are filled. Numbers follow the first pixels in reading order.
+
+    >>> clean([[7, 7, 7, 0, 2], [7, 0, 7, 0, 0], [7, 7, 7, 0, 0]], min_size=2).tolist()
+    [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 0, 0]]
     """
     image, _ = _own_copy(labels)
     boxes, counts = regions.boxes_and_areas(image)

@@ -130,6 +130,13 @@ def write_sartorius(
     -------
     Written
         Where the parts are.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> written = write_sartorius(Path(tempfile.mkdtemp()), 3, test=0, shape=(64, 80))
+    >>> len(list((written.train.parent / "train").iterdir()))
+    3
     """
     if count < 1 or (test is not None and test < 0):
         raise OptionError(f"{count} training and {test} test images; wanted at least 1 and 0")

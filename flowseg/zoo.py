@@ -141,6 +141,11 @@ def resolve(
         No such file or name, or a file that is not the one it should be.
     DownloadError
         The model cannot be fetched; the message says which file to put where.
+
+    Examples
+    --------
+    >>> resolve("nuclei").entry.name
+    'nuclei'
     """
     text = os.fspath(name)
     path, entry = existing(text), registry.named(text)

@@ -156,6 +156,12 @@ def convert(
     ------
     InputError
         There is nothing to write, a file is there already or is being read, or an image lacks what the format needs.
+
+    Examples
+    --------
+    >>> from flowseg.sources.data_sets import open_collection                            # doctest: +SKIP
+    >>> convert(open_collection("train.csv"), Conversion(Path("rois"), "rois"))[0]       # doctest: +SKIP
+    Converted(name='0030fd0e6378', instances=395, contested=0, gone=0)
     """
     if not collection.items:
         raise InputError(f"{collection.root} has no image with instances")

@@ -105,6 +105,12 @@ def run(
     ------
     InputError
         Images or masks that cannot be used, all of them listed; or a folder that holds another training.
+
+    Examples
+    --------
+    >>> from flowseg.sources.data_sets import open_collection                   # doctest: +SKIP
+    >>> run(open_collection("cells"), "run", TrainOptions(crops=2000))          # doctest: +SKIP
+    Trained(run/model.safetensors, 20 reports)
     """
     options, asked = options or TrainOptions(), asked or Asked()
     split = items if isinstance(items, Split) else Split(list(items), [])

@@ -44,6 +44,13 @@ def held_out(items: Sequence[Item], part: float, seed: int, *, group: str = "", 
         A column: items that agree in it stay together (slices of one plate).
     stratify
         A column: each of its values is spread over both parts.
+
+    Examples
+    --------
+    >>> items = [Item(name, None, list) for name in "abcdefgh"]
+    >>> split = held_out(items, 0.25, seed=1)
+    >>> len(split.train), len(split.validation)
+    (6, 2)
     """
     if not 0 <= part < 1:
         raise OptionError(f"the part held back is {part!r}; wanted a number from 0 to less than 1")
@@ -83,6 +90,13 @@ def fold(items: Sequence[Item], folds: int, number: int, seed: int, *, group: st
     """Return fold ``number`` (from 0) of ``folds``: each item is in the validation part of exactly one.
 
     Parameters are those of `held_out`.
+
+    Examples
+    --------
+    >>> items = [Item(name, None, list) for name in "abcd"]
+    >>> parts = [fold(items, 2, number, seed=1).validation for number in range(2)]
+    >>> sorted(item.name for part in parts for item in part)
+    ['a', 'b', 'c', 'd']
     """
     if folds < 2 or not 0 <= number < folds:
         raise OptionError(f"fold {number} of {folds}; wanted at least 2 folds, counted from 0")
