@@ -39,12 +39,16 @@ def as_array(values: Any, name: str = "the array") -> npt.NDArray[Any]:
     Raises
     ------
     InputError
-        A path, or rows of different lengths.
+        A path, rows of different lengths, or an array of which some is masked.
     """
     if isinstance(values, str | bytes | os.PathLike):
         raise InputError(
             f"{name} is {os.fspath(values)!r}, a name; wanted an array: flowseg.read_image(path) opens an image, "
             "flowseg.read_labels(path) a label image"
+        )
+    if np.ma.is_masked(values):
+        raise InputError(
+            f"{name} is a masked array, and what is masked would count: wanted plain numbers (array.filled(0))"
         )
     if hasattr(values, "detach"):  # a tensor
         values = values.detach().cpu()

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flowseg.errors import InputError
-from flowseg.options import Architecture
+from flowseg.options import Architecture, ModelConfig
 
-_DIAMETER = 30.0  # pixels
+_DIAMETER = ModelConfig().diameter_mean  # pixels
 _ROUND = 8  # channels: every layer of the published networks but the first and the last has multiples of it
 _AMX = torch.cpu._is_amx_tile_supported()
 
@@ -143,18 +143,6 @@ class Down(nn.Module):
             return inner  # type: ignore[no-any-return]
         x = self.proj(x) + inner
         return x + self.conv[3](self.conv[2](x))  # type: ignore[no-any-return]
-
-
-def idle_biases(network: "Network") -> list[nn.Parameter]:
-    """Return biases that the normalisation after them takes away again while a network learns: nothing depends on them.
-
-    Their gradients are 0 but for rounding, and cost a pass over all pixels each.
-    """
-    blocks = [*network.downsample.down, *network.upsample.up]
-    first = [block.conv[0] for block in blocks]
-    third = [block.conv[2] for block in blocks if len(block.conv) > 2]
-    layers = [getattr(one, "conv", one)[-1] for one in (*first, *third)]
-    return [layer.bias for layer in layers]
 
 
 class StyledConvolution(nn.Module):
@@ -331,6 +319,18 @@ class Network(nn.Module):
         height, width = images.shape[2:]
         if height % stride or width % stride or not height or not width:
             raise InputError(f"images are {height} x {width} pixels; wanted sides that are multiples of {stride}: pad")
+
+
+def idle_biases(network: Network) -> list[nn.Parameter]:
+    """Return biases that the normalisation after them takes away again while a network learns: nothing depends on them.
+
+    Their gradients are 0 but for rounding, and cost a pass over all pixels each.
+    """
+    blocks = [*network.downsample.down, *network.upsample.up]
+    first = [block.conv[0] for block in blocks]
+    third = [block.conv[2] for block in blocks if len(block.conv) > 2]
+    layers = [getattr(one, "conv", one)[-1] for one in (*first, *third)]
+    return [layer.bias for layer in layers]
 
 
 def drawn(architecture: Architecture, rng: torch.Generator) -> Network:

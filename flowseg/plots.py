@@ -249,6 +249,8 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> "Figure":
             values = [float(row[column]) for row in history]
             if not all(math.isnan(value) for value in values):
                 axis.plot(crops, values, label=name, marker=".")
+                if not any(values):
+                    axis.set_ylim(0, 1)  # scores are not around 0
         axis.set_title(title)
         axis.set_xlabel("crops")
         axis.grid(alpha=0.3)

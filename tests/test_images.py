@@ -7,7 +7,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowseg import images
+from flowseg import arrays, images
 from flowseg.errors import InputError, OptionError
 from flowseg.sources import image_files
 
@@ -235,3 +235,13 @@ def test_pictures_of_pillow_are_arrays() -> None:
     grey = PIL.Image.fromarray(np.arange(72, dtype=np.uint8).reshape(8, 9))
     np.testing.assert_array_equal(images.from_array(grey).pixels[0], np.asarray(grey))
     assert images.from_array(grey.convert("RGB")).color
+
+
+def test_masked_arrays_are_refused_for_what_is_masked_would_count() -> None:
+    pixels = np.ma.masked_greater(np.arange(12.0).reshape(3, 4), 5)
+    with pytest.raises(InputError, match="the image is a masked array"):
+        images.from_array(pixels)
+    with pytest.raises(InputError, match="labels is a masked array"):
+        arrays.as_labels(pixels)
+    assert images.from_array(pixels.filled(0)).pixels.max() == 5
+    assert images.from_array(np.ma.array(np.ones((3, 4)))).pixels.all()  # of which nothing is masked

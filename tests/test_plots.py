@@ -133,3 +133,11 @@ def test_curves_of_a_file_and_without_validation() -> None:
 def test_a_part_that_is_none_is_refused(region: tuple[int, ...]) -> None:
     with pytest.raises(OptionError, match=r"wanted \(y0, x0, y1, x1\) within 8 x 8 pixels"):
         plots.overview(None, np.eye(8, dtype=np.int32), region=region)  # type: ignore[arg-type]
+
+
+def test_scores_of_zero_stand_at_the_foot_of_their_curve() -> None:
+    rows = [
+        {"crops": crops, "train_loss": 1.0, "validation_loss": 1.0, "ap50": 0.0, "map": 0.0, "lr": 0.1}
+        for crops in (1, 2)
+    ]
+    assert plots.training_curves(rows).axes[1].get_ylim() == (0, 1)

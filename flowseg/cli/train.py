@@ -214,7 +214,6 @@ def _require_there(settings: dict[str, Any], out: Path) -> None:
 
 
 def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller") -> None:
-
     _load_torch()
     from flowseg.training import Asked, NewModel, run
     from flowseg.training.folds import Folds

@@ -49,14 +49,15 @@ def choose(device: str = "auto", precision: str = "auto", architecture: Architec
     """Choose the fastest engine that this machine has and that keeps the masks, for networks of one kind."""
     if precision not in ("auto", "fp32", "bf16", "fp16"):
         raise OptionError(f"precision is {precision!r}; wanted auto, fp32, bf16 or fp16")
-    device = _fastest_device() if device == "auto" else str(device)  # torch's own devices are taken as well
+    device = fastest_device() if device == "auto" else str(device)  # torch's own devices are taken as well
     if device.partition(":")[0] == "cpu":
         return _choose_for_processor(precision, architecture or Architecture())
     fast = "fp32" if device == "mps" else "bf16"
     return Choice("torch", device, fast if precision == "auto" else precision, "a GPU runs the network through torch")
 
 
-def _fastest_device() -> str:
+def fastest_device() -> str:
+    """Return the name of the device that "auto" stands for: a GPU, if there is one."""
     if not _may_have_gpu():  # asking torch takes a second and 200 MB
         return "cpu"
     import torch

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flowseg import __version__, files, machine
+from flowseg import __version__, files, machine, threads
 from flowseg.errors import FlowsegError, InputError
 from flowseg.folder import _results
 from flowseg.folder._job import Job, Summary
@@ -65,6 +65,7 @@ def run(
     the run in order: what is finished is kept.
     """
     started = time.perf_counter()
+    threads.count()  # where it is not a number, that is told once, not for each image
     items = [_Item(place, name, path) for place, (name, path) in enumerate(named(paths).items())]
     _check_inputs_are_safe(items, job)
     _check_tables_are_ours(job)

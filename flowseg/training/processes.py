@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from flowseg import engines
 from flowseg.errors import OptionError
 from flowseg.network import Normalisation
 
@@ -65,7 +66,7 @@ def joined(device: str) -> Iterator[tuple[Processes, str]]:
     if count == 1:
         yield Processes(), device
         return
-    gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    gpu = (engines.fastest_device() if device == "auto" else device).startswith("cuda")
     own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if gpu else "cpu"
     if gpu:
         torch.cuda.set_device(own)

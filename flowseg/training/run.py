@@ -120,6 +120,11 @@ def run(
         raise OptionError(
             f"patience is {options.patience}, and there are no scores: nothing is held back to validate on"
         )
+    if options.freeze != "none" and asked.pretrained is None:
+        raise OptionError(
+            f"freeze is {options.freeze!r}, and the network begins from nothing: what stays would be random; "
+            "wanted none, or a pretrained model"
+        )
     folder = RunFolder(Path(out))
     began = Began.read(folder) if resume else None
     if began is None:
@@ -233,7 +238,7 @@ def _with_data(
         diameter=None,
         group_thresholds={},
         training_data=data,
-        licence=asked.licence or config.licence,
+        licence=asked.licence,  # that of a model to start from may not be this one's
     )
 
 

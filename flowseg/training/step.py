@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from flowseg import engines
 from flowseg.arrays import Floats
 from flowseg.dataset import Batch
 from flowseg.engines.torch_engine import device_of, layout_of, may_copy_later
@@ -264,11 +265,7 @@ def freeze(network: Network, what: str) -> list[nn.Module]:
 
 def device_name(asked: str) -> str:
     """Return the device to train on; "auto" is a GPU if there is one."""
-    if asked != "auto":
-        return str(device_of(asked))
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    return str(device_of(engines.fastest_device() if asked == "auto" else asked))
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

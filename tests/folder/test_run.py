@@ -357,3 +357,11 @@ def test_a_record_that_cannot_be_written_is_told_beside_what_was_done(
     assert statuses(summary.lines) == ["done"]
     assert summary.problem is not None
     assert "No space left" in summary.problem
+
+
+def test_a_number_of_threads_that_is_none_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [save(tmp_path / "in" / f"{name}.tif", 2) for name in "ab"]
+    monkeypatch.setenv("FLOWSEG_THREADS", "many")
+    with pytest.raises(OptionError, match="FLOWSEG_THREADS is 'many'"):
+        go(FakeModel(), paths, Job(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

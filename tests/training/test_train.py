@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,11 +223,12 @@ def test_a_finished_training_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_a_pretrained_network_goes_on_at_its_own_diameter(tmp_path: Path) -> None:
     data = items(tmp_path / "data", 4)
-    first = run(data, tmp_path / "a", OPTIONS, TINY)
+    first = run(data, tmp_path / "a", OPTIONS, replace(TINY, licence="CC0-1.0"))
     asked = Asked(pretrained=str(first.model))
     tuned = run(data, tmp_path / "b", replace(OPTIONS, freeze="all-but-output", crops=8), asked)
+    assert checkpoint.read(first.model).config.licence == "CC0-1.0"
     config = checkpoint.read(tuned.model).config
-    assert config.diameter_mean == 16
+    assert (config.diameter_mean, config.licence) == (16, "")
     assert config.diameter_labels == pytest.approx(16, rel=0.25)
     old, new = weights(first.model), weights(tuned.model)
     different = {name.split(".")[0] for name in old if not old[name].equal(new[name])}
@@ -285,18 +287,19 @@ def test_data_without_an_instance_are_refused(tmp_path: Path, rescale: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("crop", "message"),
+    ("changed", "message"),
     [
         (
-            CropOptions(size=34),
+            {"crop": CropOptions(size=34)},
             "the crop size is 34; wanted a multiple of 4, for the network halves it 2 times: 32 or 36",
         ),
-        (CropOptions(size=32, balance="nope"), "balance is 'nope', which no item has"),
+        ({"crop": CropOptions(size=32, balance="nope")}, "balance is 'nope', which no item has"),
+        ({"freeze": "encoder"}, "freeze is 'encoder', and the network begins from nothing"),
     ],
 )
-def test_what_is_refused_leaves_no_folder(tmp_path: Path, crop: CropOptions, message: str) -> None:
+def test_what_is_refused_leaves_no_folder(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        run(items(tmp_path / "data", 2), tmp_path / "run", replace(OPTIONS, crop=crop), TINY)
+        run(items(tmp_path / "data", 2), tmp_path / "run", replace(OPTIONS, **changed), TINY)
     assert not (tmp_path / "run").exists()
 
 
