@@ -21,7 +21,8 @@ COLORS = ("red", "green", "blue")
 _GREY_WORDS = {"grey", "gray", "mean"}
 _NONE_WORDS = {"none", ""}
 _NO_ROLE = "none"  # of an input that a network was trained without
-_JPEG_LEAVES = 5  # grey values, of 255, that colours beside blue span after compression of quality 75
+# What JPEG of quality 75, or in blue of 30, makes colours span beside one that is alone: grey values of 255, or a part.
+_JPEG_LEAVES, _JPEG_PART = 5, 1 / 8
 _COLOR_WORDS = (("red", "r"), ("green", "g"), ("blue", "b"))
 
 
@@ -162,8 +163,9 @@ def _colors(image: Image, choice: ChannelChoice) -> Chosen:
 
 def _only_color(pixels: Array) -> int | None:
     """Return the only colour with contrast: of a grey image shown in blue or green, as fluorescence often is."""
-    least = _JPEG_LEAVES if pixels.dtype == np.uint8 else 0
-    there = [number for number, span in enumerate(spans(pixels)) if span > least]
+    found = spans(pixels)
+    least = max(_JPEG_LEAVES, _JPEG_PART * max(found)) if pixels.dtype == np.uint8 else 0
+    there = [number for number, span in enumerate(found) if span > least]
     return there[0] if len(there) == 1 else None
 
 

@@ -3,10 +3,12 @@ import io
 import numpy as np
 import PIL.Image
 import pytest
+from scipy import ndimage
 
 from flowseg import channels, images
 from flowseg.channels import ChannelChoice
 from flowseg.errors import InputError, OptionError
+from tests.shapes import solid_cells
 
 RNG = np.random.default_rng(0)
 GREY = images.from_array(RNG.integers(0, 255, (5, 6), np.uint8))
@@ -134,14 +136,22 @@ def test_an_image_in_one_colour_is_grey_to_a_network_for_colours(dtype: type, co
     assert taken.text == f"channel {colour} '{name}'; the other colours have no contrast"
 
 
-def test_what_jpeg_leaves_in_empty_colours_is_no_colour() -> None:
-    pixels = np.zeros((40, 50, 3), np.uint8)
-    pixels[..., 2] = 75 + 75 * np.sin(np.arange(40) / 4)[:, None] * np.sin(np.arange(50) / 5)
+@pytest.mark.parametrize(("colour", "quality"), [(0, 75), (1, 75), (2, 75), (2, 30)])
+def test_what_jpeg_leaves_in_empty_colours_is_no_colour(colour: int, quality: int) -> None:
+    pixels = np.zeros((160, 200, 3), np.uint8)
+    pixels[..., colour] = ndimage.gaussian_filter(180.0 * (solid_cells(200, 20, seed=1)[:160] > 0), 1.5)
     file = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(file, "JPEG", quality=75)
+    PIL.Image.fromarray(pixels).save(file, "JPEG", quality=quality)
     image = images.from_array(np.asarray(PIL.Image.open(file)))
-    assert image.pixels[:2].any()
-    assert channels.for_network(image, channels.parse(None), channels.COLORS, 3).first == 2
+    assert np.delete(image.pixels, colour, 0).max() > 5
+    assert channels.for_network(image, channels.parse(None), channels.COLORS, 3).first == colour
+
+
+def test_a_faint_second_colour_is_a_colour() -> None:
+    pixels = np.zeros((40, 50, 3), np.uint8)
+    pixels[..., 2], pixels[..., 1] = RNG.integers(0, 255, (40, 50)), RNG.integers(0, 50, (40, 50))
+    taken = channels.for_network(images.from_array(pixels), channels.parse(None), channels.COLORS, 3)
+    assert taken.text == "red, green and blue"
 
 
 def test_two_colours_and_none_stay_as_they_are() -> None:
