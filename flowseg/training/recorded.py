@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,12 +34,14 @@ class Recording:
         self, first: Callable[[Tensors], Tensor], second: Callable[[Tensor], None], batch: Tensors, device: torch.device
     ) -> None:
         self._batch = tuple(None if part is None else part.to(device, copy=True) for part in batch)
+        self._device = device  # which need not be the one that torch takes where none is named
         self._first, self._second = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._first, capture_error_mode="thread_local"):
+        stream, self._reading = (torch.cuda.Stream(device) for _ in range(2))  # type: ignore[no-untyped-call]
+        how: Any = {"stream": stream, "capture_error_mode": "thread_local"}
+        with torch.cuda.graph(self._first, **how):
             self._result = first(self._batch)
-        with torch.cuda.graph(self._second, pool=self._first.pool(), capture_error_mode="thread_local"):
+        with torch.cuda.graph(self._second, pool=self._first.pool(), **how):
             second(self._result)
-        self._reading = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._read = torch.empty(self._result.shape, dtype=self._result.dtype, pin_memory=True)
 
     def fits(self, batch: Tensors) -> bool:
@@ -55,7 +58,7 @@ class Recording:
     def play(self) -> None:
         """Ask the GPU for both functions' work; it is not waited for."""
         self._first.replay()
-        self._reading.wait_stream(torch.cuda.current_stream())
+        self._reading.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._reading):
             self._read.copy_(self._result, non_blocking=True)
         self._second.replay()
