@@ -5,7 +5,7 @@ own, seeded by the run's seed and n. So the number of workers changes nothing, a
 """
 
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -67,7 +67,7 @@ class CropOptions:
     axes
         Axes of TIFF files that do not say theirs.
     cache_bytes
-        Images kept decoded, at most; data sets that are larger are read again and again, by the workers.
+        Images kept decoded, at most; of data sets that are larger, the rest is read again each time, by the workers.
     augment
         What is changed at random.
     """
@@ -312,25 +312,27 @@ def _area_weights(found: Labels) -> Floats:
 
 
 class _Kept:
-    """Items read before, the latest used, up to a number of bytes; for many threads at once."""
+    """Items read before, up to a number of bytes; for many threads at once.
+
+    What was read first stays. Every round shows each item once, so what was read last comes again latest: to make room
+    for it would throw out what is wanted sooner.
+    """
 
     def __init__(self, most: int) -> None:
         self._most, self._bytes = most, 0
-        self._sources: OrderedDict[int, tuple[Source, float]] = OrderedDict()
+        self._sources: dict[int, tuple[Source, float]] = {}
         self._lock = threading.Lock()
 
     def get(self, index: int, read: Callable[[int], tuple[Source, float]]) -> tuple[Source, float]:
-        with self._lock:
-            if index in self._sources:
-                self._sources.move_to_end(index)
-                return self._sources[index]
+        kept = self._sources.get(index)
+        if kept is not None:
+            return kept
         made = read(index)  # two threads may read the same item: none waits for the other
         with self._lock:
-            if index not in self._sources:
+            fits = self._bytes + _bytes(made[0]) <= self._most or not self._sources
+            if fits and index not in self._sources:
                 self._sources[index] = made
                 self._bytes += _bytes(made[0])
-            while self._bytes > self._most and len(self._sources) > 1:
-                self._bytes -= _bytes(self._sources.popitem(last=False)[1][0])
         return made
 
 

@@ -115,6 +115,23 @@ def test_few_bytes_give_the_same_crops(tmp_path: Path) -> None:
     assert len(tight._kept._sources) == 1
 
 
+def test_what_there_are_bytes_for_is_read_once(tmp_path: Path) -> None:
+    """Of a data set twice as large, half is in memory at every round; with the latest kept, it was a sixth."""
+    reads: list[str] = []
+    count = 40
+
+    def load(name: str) -> Instances:
+        reads.append(name)
+        return Instances.from_labels(np.ones((8, 8), np.int32))
+
+    tifffile.imwrite(tmp_path / "a.tif", np.arange(64, dtype=np.uint8).reshape(8, 8))
+    same = [Item(str(number), tmp_path / "a.tif", partial(load, str(number))) for number in range(count)]
+    bytes_of_one = 8 * 8 * (1 + 2) + 4 * 64
+    crops = Crops(same, ONE, CropOptions(size=16, cache_bytes=bytes_of_one * count // 2))
+    crops.batch(range(3 * count))
+    assert len(reads) == count + 2 * count // 2
+
+
 def test_overlapping_instances_become_labels(tmp_path: Path) -> None:
     masks = np.zeros((2, 40, 40), bool)
     masks[0, 5:35, 5:35] = masks[1, 10:20, 10:20] = True
