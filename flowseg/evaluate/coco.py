@@ -51,18 +51,16 @@ def detect(found: metrics.Overlaps, scores: Sequence[float], truths: int) -> Det
     order = np.argsort(-given, kind="stable")
     matched = np.zeros((len(THRESHOLDS), len(given)), bool)
     pred, truth, iou = found.pred_labels[found.pred] - 1, found.truth_labels[found.truth] - 1, found.iou
-    good = iou >= THRESHOLDS[0]
-    by_pred = np.argsort(pred[good], kind="stable")
-    pred, truth, iou = pred[good][by_pred], truth[good][by_pred], iou[good][by_pred]
-    bounds = np.searchsorted(pred, np.arange(len(given) + 1))
-    for level, threshold in enumerate(THRESHOLDS):
-        free = np.ones(truths, bool)
-        for place, instance in enumerate(order):
-            own = slice(bounds[instance], bounds[instance + 1])
-            values = np.where(free[truth[own]] & (iou[own] >= threshold), iou[own], 0.0)
-            if values.any():
-                last = len(values) - 1 - int(values[::-1].argmax())  # of equals COCO takes the last
-                free[truth[own][last]], matched[level, place] = False, True
+    place = np.argsort(order)[pred]
+    good = np.flatnonzero(iou >= THRESHOLDS[0])
+    best = good[np.lexsort((-truth[good], -iou[good], place[good]))]  # of equals COCO takes the last
+    pairs = list(zip(place[best].tolist(), truth[best].tolist(), iou[best].tolist(), strict=True))
+    for row, threshold in zip(matched, THRESHOLDS.tolist(), strict=True):
+        taken: set[int] = set()
+        for at, instance, value in pairs:
+            if value >= threshold and not row[at] and instance not in taken:
+                row[at] = True
+                taken.add(instance)
     return Detected(given[order], matched, truths)
 
 
