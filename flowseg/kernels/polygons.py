@@ -20,21 +20,27 @@ FINER = 5
 
 
 @kernel
-def runs_of_polygons(corners: Floats, bounds: Int64s, height: int, width: int) -> tuple[Int64s, Int64s]:
-    """Return the starts and lengths of the runs down columns that any of the polygons holds.
+def runs_of_polygons(
+    corners: Floats, bounds: Int64s, owners: Int64s, height: int, width: int
+) -> tuple[Int64s, Int64s, Int64s]:
+    """Return starts, lengths and offsets of the runs down columns that any of the polygons of each instance holds.
 
-    ``corners`` is (K, 2), x and y; polygon k has the corners ``bounds[k]:bounds[k + 1]``.
+    ``corners`` is (K, 2), x and y; polygon k has the corners ``bounds[k]:bounds[k + 1]``, and instance n the polygons
+    ``owners[n]:owners[n + 1]``.
     """
     room = 0
     for polygon in range(bounds.size - 1):
         room += _crossings(corners, bounds[polygon], bounds[polygon + 1], height, width, np.empty(0, np.int64)) + 1
-    starts, ends = np.empty(room, np.int64), np.empty(room, np.int64)
-    made = 0
-    for polygon in range(bounds.size - 1):
-        found = np.empty(room + 1, np.int64)
-        count = _crossings(corners, bounds[polygon], bounds[polygon + 1], height, width, found)
-        made = _toggled(np.sort(found[:count]), height * width, starts, ends, made)
-    return _joined(np.sort(starts[:made]), np.sort(ends[:made]))
+    found, begins, ends = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int64)
+    starts, lengths, offsets = np.empty(room, np.int64), np.empty(room, np.int64), np.zeros(owners.size, np.int64)
+    for instance in range(owners.size - 1):
+        made, first = 0, offsets[instance]
+        for polygon in range(owners[instance], owners[instance + 1]):
+            count = _crossings(corners, bounds[polygon], bounds[polygon + 1], height, width, found)
+            made = _toggled(np.sort(found[:count]), height * width, begins, ends, made)
+        made = _joined(np.sort(begins[:made]), np.sort(ends[:made]), starts[first:], lengths[first:])
+        offsets[instance + 1] = first + made
+    return starts[: offsets[-1]].copy(), lengths[: offsets[-1]].copy(), offsets
 
 
 @kernel
@@ -88,9 +94,8 @@ def _toggled(crossings: Int64s, pixels: int, starts: Int64s, ends: Int64s, made:
 
 
 @kernel
-def _joined(starts: Int64s, ends: Int64s) -> tuple[Int64s, Int64s]:
-    """Return the union of ranges, given as sorted starts and sorted ends; ranges that meet become one."""
-    begins, lengths = np.empty(starts.size, np.int64), np.empty(starts.size, np.int64)
+def _joined(starts: Int64s, ends: Int64s, begins: Int64s, lengths: Int64s) -> int:
+    """Write the union of ranges, given as sorted starts and ends, those that meet as one; return how many."""
     made = opened = closed = 0
     begin = np.int64(0)
     while closed < ends.size:
@@ -103,4 +108,4 @@ def _joined(starts: Int64s, ends: Int64s) -> tuple[Int64s, Int64s]:
             if opened == closed:
                 begins[made], lengths[made] = begin, ends[closed - 1] - begin
                 made += 1
-    return begins[:made].copy(), lengths[:made].copy()
+    return made

@@ -240,34 +240,33 @@ def _item(
     if shape is None or not gathered.can_be_held(shape, name):
         return None
     own = [each for each in picture.annotations if not _is_crowd(each)]
-    objects, scores, kinds = [], [], []
-    for annotation in own:
-        called = f"{_called(annotation['_place'], annotation)} of {name}"
-        try:
-            score = _score(annotation) if scored else 0.0
-            objects.append(read_segmentation(annotation.get("segmentation"), shape))
-        except InputError as error:
-            gathered.problems.append(f"{called}: {error}")
-            continue
-        scores.append(score)
-        kinds.append(_kind(annotation, categories))
-    if len(objects) < len(own):
-        return None  # some of the instances missing would be worse than all
+    try:
+        instances = read_segmentations([each.get("segmentation") for each in own], shape)
+        scores = tuple(map(_score, own)) if scored else None
+    except InputError as error:  # some of the instances missing would be worse than all
+        gathered.problems += _problems_of_each(own, name, shape, scored) or [f"{name}: {error}"]
+        return None
+    kinds = [_kind(each, categories) for each in own]
     columns = {**picture.columns}
     named = sorted({kind.name for kind in kinds if kind is not None})
     if named and len(categories) > 1:  # the same for all says nothing
         columns.setdefault("category", ", ".join(named))
     if len(own) < len(picture.annotations):
         columns["crowds"] = str(len(picture.annotations) - len(own))
-    instances = _joined(objects, shape)
-    return Item(
-        name,
-        file,
-        partial(held, instances),
-        columns,
-        tuple(scores) if scored else None,
-        tuple(kinds) if categories else None,
-    )
+    return Item(name, file, partial(held, instances), columns, scores, tuple(kinds) if categories else None)
+
+
+def _problems_of_each(own: Sequence[Mapping[str, Any]], name: str, shape: Shape, scored: bool) -> list[str]:
+    """Return what is wrong with the annotations of an image, which could not be read together."""
+    problems = []
+    for annotation in own:
+        try:
+            if scored:
+                _score(annotation)
+            read_segmentations([annotation.get("segmentation")], shape)
+        except InputError as error:
+            problems.append(f"{_called(annotation['_place'], annotation)} of {name}: {error}")
+    return problems
 
 
 def _kind(annotation: Mapping[str, Any], categories: Mapping[Any, Category]) -> Category | None:
@@ -298,13 +297,13 @@ def _score(annotation: Mapping[str, Any]) -> float:
     return float(score)
 
 
-def read_segmentation(segmentation: object, shape: Shape) -> Instances:
-    """Read one mask: polygons ``[[x, y, x, y, ...], ...]`` or a run-length encoding.
+def read_segmentations(segmentations: Sequence[object], shape: Shape) -> Instances:
+    """Read the masks of an image: polygons ``[[x, y, x, y, ...], ...]`` or run-length encodings, one an instance.
 
     Returns
     -------
     Instances
-        One instance; without any pixel where polygons are too thin to hold one.
+        Those without any pixel, where polygons are too thin to hold one, too.
 
     Raises
     ------
@@ -313,26 +312,45 @@ def read_segmentation(segmentation: object, shape: Shape) -> Instances:
 
     Examples
     --------
-    >>> read_segmentation([[0, 0, 2, 0, 2, 2, 0, 2]], (3, 3)).mask(0).astype(int).tolist()
+    >>> read_segmentations([[[0, 0, 2, 0, 2, 2, 0, 2]]], (3, 3)).mask(0).astype(int).tolist()
     [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
     """
-    if isinstance(segmentation, Mapping):
-        return _only(segmentation, shape)
-    if not isinstance(segmentation, list) or not segmentation:
-        raise InputError(f"its segmentation is {short(segmentation)}; wanted polygons or a run-length encoding")
-    corners = [_corners(polygon, shape) for polygon in segmentation]
-    bounds = np.cumsum([0, *map(len, corners)], dtype=np.int64)
-    height, width = shape
-    starts, lengths = polygons.runs_of_polygons(np.concatenate(corners), bounds, height, width)
-    offsets = np.array([0, len(starts)], np.int64)
-    return Instances((width, height), starts, lengths, offsets).transposed()
+    drawn = [isinstance(each, list) for each in segmentations]
+    if any(drawn) and not all(drawn):
+        return _joined([read_segmentations([each], shape) for each in segmentations], shape)
+    return _filled(segmentations, shape) if any(drawn) else _decoded(segmentations, shape)
 
 
-def _only(segmentation: Mapping[str, Any], shape: Shape) -> Instances:
+def _decoded(segmentations: Sequence[object], shape: Shape) -> Instances:
+    """Read run-length encodings."""
+    sized = []
+    for each in segmentations:
+        if not isinstance(each, Mapping):
+            raise _no_segmentation(each)
+        sized.append(_sized(each))
     try:
-        return rle.coco_to_instances([_sized(segmentation)], shape)
+        return rle.coco_to_instances(sized, shape)
     except FlowsegError as error:
         raise InputError(str(error).removeprefix("row 1 ").removeprefix("row 1: ")) from error
+
+
+def _filled(segmentations: Sequence[Any], shape: Shape) -> Instances:
+    """Read polygons, those of each instance together."""
+    corners: list[npt.NDArray[np.float64]] = []
+    for each in segmentations:
+        if not each:
+            raise _no_segmentation(each)
+        corners += map(_corners, each)
+    bounds = np.cumsum([0, *map(len, corners)], dtype=np.int64)
+    points = np.concatenate(corners)
+    _require_near(points, bounds, shape)
+    owners = np.cumsum([0, *map(len, segmentations)], dtype=np.int64)
+    height, width = shape
+    return Instances((width, height), *polygons.runs_of_polygons(points, bounds, owners, height, width)).transposed()
+
+
+def _no_segmentation(found: object) -> InputError:
+    return InputError(f"its segmentation is {short(found)}; wanted polygons or a run-length encoding")
 
 
 def _sized(segmentation: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -342,26 +360,31 @@ def _sized(segmentation: Mapping[str, Any]) -> Mapping[str, Any]:
     return segmentation if None in sides else {**segmentation, "size": sides}
 
 
-def _corners(polygon: object, shape: Shape) -> npt.NDArray[np.float64]:
-    """Return a polygon as (K, 2), x and y, of numbers that can be drawn."""
+def _corners(polygon: object) -> npt.NDArray[np.float64]:
+    """Return a polygon as (K, 2), x and y."""
     try:
         numbers = np.asarray(polygon)
     except ValueError:
         numbers = np.zeros((0, 0))
     if numbers.ndim != 1 or numbers.dtype.kind not in "iuf" or len(numbers) % 2 or not len(numbers):
         raise InputError(f"a polygon is {short(polygon)}; wanted x, y, x, y, ... of its corners")
-    corners = np.ascontiguousarray(numbers, np.float64).reshape(-1, 2)
+    return numbers.astype(np.float64).reshape(-1, 2)
+
+
+def _require_near(corners: npt.NDArray[np.float64], bounds: npt.NDArray[np.int64], shape: Shape) -> None:
+    """Raise where polygons, with the corners between bounds, cannot be drawn for their numbers or their length."""
     if not np.isfinite(corners).all():
         raise InputError("a polygon holds NaN or infinity; wanted numbers")
-    if np.abs(corners).max() > _MOST_STEPS or _steps(corners) > _MOST_STEPS:
+    if np.abs(corners).max() > _MOST_STEPS or _steps(corners, bounds).max() > _MOST_STEPS:
         raise InputError(f"a polygon leaves the image of {told_shape(shape)} pixels by far")
-    return corners
 
 
-def _steps(corners: npt.NDArray[np.float64]) -> float:
-    """Return how many points an outline has on the finer grid."""
-    sides = np.abs(np.diff(corners, axis=0, append=corners[:1])).max(axis=1)
-    return float(sides.sum()) * polygons.FINER
+def _steps(corners: npt.NDArray[np.float64], bounds: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return how many points the outline of each polygon has on the finer grid."""
+    after = np.arange(1, len(corners) + 1)
+    after[bounds[1:] - 1] = bounds[:-1]
+    sides = np.abs(corners[after] - corners).max(axis=1)
+    return np.asarray(np.add.reduceat(sides, bounds[:-1]) * polygons.FINER)
 
 
 def _joined(objects: list[Instances], shape: Shape) -> Instances:

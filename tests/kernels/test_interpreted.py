@@ -13,7 +13,7 @@ from flowseg.engines.winograd_engine import WinogradEngine
 from flowseg.instances import Instances
 from flowseg.kernels import run_shapes, runs
 from flowseg.options import Architecture, MaskOptions, OverlapOptions
-from flowseg.sources.coco_json import read_segmentation
+from flowseg.sources.coco_json import read_segmentations
 from tests.shapes import logits, solid_cells
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ def results() -> dict[str, np.ndarray]:
         "boundaries": boundaries.trace(instances).points,
         "intersections": found.intersection,
         "runs": metrics.overlaps(instances, cells).intersection,
-        "polygon": read_segmentation([[2, 3, 30.5, 8, 11, 36], [5, 5, 20, 5, 20, 20]], (40, 40)).starts,
+        "polygon": read_segmentations([[[2, 3, 30.5, 8, 11, 36], [5, 5, 20, 5, 20, 20]]], (40, 40)).starts,
         "shapes": run_shapes.measure(*runs.split_at_line_ends(*parts, 40), 40, 40),
         "network": network(),
         "resolved": overlaps.resolve_overlaps(instances, OverlapOptions(fill_holes=True)).labels,

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as pycoco
 
-from flowseg.sources.coco_json import read_segmentation
+from flowseg.sources.coco_json import read_segmentations
 
 # pycocotools was built against an older NumPy.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -25,7 +25,7 @@ polygon = st.lists(st.tuples(near, near), min_size=3, max_size=12).map(
 @example([[3.0, 3.0, 9.0, 3.0, 9.0, 9.0], [6.0, 3.0, 12.0, 3.0, 6.0, 9.0]], 15, 15)
 def test_equal_to_pycocotools(polygons: list[list[float]], height: int, width: int) -> None:
     wanted = pycoco.decode(pycoco.merge(pycoco.frPyObjects(polygons, height, width)))
-    found = read_segmentation(polygons, (height, width)).mask(0)
+    found = read_segmentations([polygons], (height, width)).mask(0)
     np.testing.assert_array_equal(found, wanted)
 
 
@@ -38,4 +38,4 @@ def test_equal_on_outlines_of_cells(seed: int) -> None:
         points = np.stack([rng.uniform(0, 200) + radius * np.cos(turns), rng.uniform(0, 150) + radius * np.sin(turns)])
         corners = points.T.ravel().round(2).tolist()
         wanted = pycoco.decode(pycoco.frPyObjects([corners], 150, 200))[..., 0]
-        np.testing.assert_array_equal(read_segmentation([corners], (150, 200)).mask(0), wanted)
+        np.testing.assert_array_equal(read_segmentations([[corners]], (150, 200)).mask(0), wanted)

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from PIL import Image
 from pycocotools import mask as pycoco
 
 from flowseg.errors import InputError
+from flowseg.instances import Instances
+from flowseg.sources import coco_json
 from flowseg.sources.collection import Category
 from flowseg.sources.data_sets import open_collection
 
@@ -64,6 +67,20 @@ def test_polygons_and_both_forms_of_run_lengths(tmp_path: Path) -> None:
     found = data[0].sample()[1]
     assert [found.mask(k).tolist() for k in range(3)] == truth.tolist()
     assert pickle.loads(pickle.dumps(data[0])).instances().areas().tolist() == found.areas().tolist()
+
+
+def test_masks_of_an_image_are_read_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done for each of 300,000 polygons by itself takes a minute."""
+    calls: list[int] = []
+    read = coco_json.read_segmentations
+
+    def counted(segmentations: Sequence[object], shape: tuple[int, int]) -> Instances:
+        calls.append(len(segmentations))
+        return read(segmentations, shape)
+
+    monkeypatch.setattr(coco_json, "read_segmentations", counted)
+    one_form = open_collection(write(tmp_path, [of(number, [SQUARE]) for number in range(9)]))
+    assert (len(one_form[0].instances()), calls) == (9, [9])
 
 
 def test_crowds_are_left_out_and_counted(tmp_path: Path) -> None:
