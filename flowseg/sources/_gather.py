@@ -9,7 +9,7 @@ from pathlib import Path
 from flowseg.errors import FlowsegError
 from flowseg.instances import Instances
 from flowseg.sources import image_files
-from flowseg.sources._search import EXTENSIONS, natural_key
+from flowseg.sources._search import EXTENSIONS, part_key
 from flowseg.sources.collection import Collection, Item
 
 _LABEL_BYTES = 4
@@ -83,14 +83,14 @@ def files_in(folder: Path, endings: Iterable[str] = EXTENSIONS) -> list[Path]:
             for entry in entries
             if not entry.name.startswith(".") and entry.name.lower().endswith(wanted) and entry.is_file()
         ]
-    return sorted((folder / name for name in names), key=natural_key)
+    return [folder / name for name in sorted(names, key=part_key)]
 
 
 def folders_in(folder: Path) -> list[Path]:
     """Return the folders of a folder, hidden ones left out, as people count."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
-    return sorted((folder / name for name in names), key=natural_key)
+    return [folder / name for name in sorted(names, key=part_key)]
 
 
 def folder_named(folder: Path, names: Iterable[str]) -> list[Path]:

@@ -4,6 +4,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from flowseg.errors import InputError
@@ -69,10 +70,12 @@ def find(inputs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str], recu
 
 def natural_key(path: Path) -> list[list[tuple[int, int, str]]]:
     """Return a key that sorts numbers in names by their value, folder by folder."""
-    return [_part_key(part) for part in path.parts]
+    return [part_key(part) for part in path.parts]
 
 
-def _part_key(text: str) -> list[tuple[int, int, str]]:
+@lru_cache(64)  # the folders of a file are those of the file before
+def part_key(text: str) -> list[tuple[int, int, str]]:
+    """Return what `natural_key` makes of the name of one file or folder."""
     pieces = _NUMBERS.split(text)
     key = [(1, int(piece), "") if piece.isdecimal() else (0, 0, piece.casefold()) for piece in pieces if piece]
     return [*key, (-1, 0, text)]  # names that differ in case or leading zeros alone still have an order

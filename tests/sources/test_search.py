@@ -8,7 +8,7 @@ import pytest
 
 from flowseg.errors import InputError
 from flowseg.sources import image_files
-from flowseg.sources._search import natural_key
+from flowseg.sources._search import natural_key, part_key
 
 Closing = Callable[[Path], None]
 
@@ -145,6 +145,16 @@ def test_numbers_sort_by_value() -> None:
     shuffled = [Path(name) for name in wanted]
     random.Random(0).shuffle(shuffled)
     assert [path.name for path in sorted(shuffled, key=natural_key)] == wanted
+
+
+def test_folders_are_taken_apart_once_not_for_each_file(tmp_path: Path) -> None:
+    deep = tmp_path / "a/b/c/d"
+    deep.mkdir(parents=True)
+    for number in range(30):
+        (deep / f"{number}.png").touch()
+    part_key.cache_clear()
+    assert [path.stem for path in image_files.find(deep)] == [str(number) for number in range(30)]
+    assert part_key.cache_info().misses == 30 + len(deep.parts)
 
 
 def test_an_input_without_a_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
