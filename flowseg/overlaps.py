@@ -9,6 +9,7 @@ Annotators' masks overlap, have holes, and consist of several pieces. A label im
    ``min_size``; the account names it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from flowseg import labels
 from flowseg.arrays import Labels
 from flowseg.instances import Instances
-from flowseg.kernels import layers
+from flowseg.kernels import layers, run_shapes, runs
 from flowseg.options import OverlapOptions
 from flowseg.words import many
 
@@ -108,24 +109,29 @@ def _mended(instances: Instances, options: OverlapOptions) -> tuple[Instances, I
     filled, dropped = np.zeros(len(instances), np.int64), np.zeros(len(instances), np.int64)
     if not options.fill_holes and not options.largest_piece:
         return instances, filled, dropped
-    starts, lengths, offsets = [], [], np.zeros(len(instances) + 1, np.int64)
-    for index in range(len(instances)):
-        begin, length, filled[index], dropped[index] = _mended_one(instances, index, options)
-        starts.append(begin)
-        lengths.append(length)
-        offsets[index + 1] = offsets[index] + len(begin)
-    none = [np.zeros(0, np.int64)]
-    mended = Instances(instances.shape, np.concatenate(none + starts), np.concatenate(none + lengths), offsets)
-    return mended, filled, dropped
+    odd = _odd(instances, options)
+    if not odd.any():
+        return instances, filled, dropped
+    starts, lengths = (np.split(given, instances.offsets[1:-1]) for given in (instances.starts, instances.lengths))
+    for k in np.flatnonzero(odd):
+        starts[k], lengths[k], filled[k], dropped[k] = _mended_one(starts[k], lengths[k], instances.shape[1], options)
+    offsets = np.cumsum([0, *map(len, starts)], dtype=np.int64)
+    return Instances(instances.shape, np.concatenate(starts), np.concatenate(lengths), offsets), filled, dropped
 
 
-def _mended_one(instances: Instances, index: int, options: OverlapOptions) -> tuple[Indices, Indices, int, int]:
+def _odd(instances: Instances, options: OverlapOptions) -> npt.NDArray[np.bool_]:
+    """Tell which instances have what is to be mended: in annotations few, and mending takes each by itself."""
+    height, width = instances.shape
+    segments, bounds = runs.split_at_line_ends(instances.starts, instances.lengths, instances.offsets, max(width, 1))
+    pieces, holes, _ = run_shapes.measure(segments, bounds, height, width)
+    return np.asarray((options.largest_piece & (pieces > 1)) | (options.fill_holes & (holes > 0)))
+
+
+def _mended_one(
+    starts: Indices, lengths: Indices, width: int, options: OverlapOptions
+) -> tuple[Indices, Indices, int, int]:
     """Return the runs of one instance after mending, and the pixels added and taken away."""
-    own = slice(instances.offsets[index], instances.offsets[index + 1])
-    starts, lengths = instances.starts[own], instances.lengths[own]
-    if len(starts) == 0:
-        return starts, lengths, 0, 0
-    crop, corner = _drawn(starts, lengths, instances.shape[1])
+    crop, corner = _drawn(starts, lengths, width)
     area = int(lengths.sum())
     if options.largest_piece:
         crop = labels.largest_piece(crop)
@@ -133,9 +139,7 @@ def _mended_one(instances: Instances, index: int, options: OverlapOptions) -> tu
     if options.fill_holes:
         crop = labels.fill_holes(crop)
     filled = int(np.count_nonzero(crop)) - (area - dropped)
-    if not filled and not dropped:
-        return starts, lengths, 0, 0
-    return *_runs(crop, corner, instances.shape[1]), filled, dropped
+    return *_runs(crop, corner, width), filled, dropped
 
 
 def _drawn(starts: Indices, lengths: Indices, width: int) -> tuple[Labels, tuple[int, int]]:
@@ -174,8 +178,10 @@ class Layer(NamedTuple):
     labels: Labels
 
 
-def split_into_layers(instances: Instances) -> list[Layer]:
+def split_into_layers(instances: Instances) -> Iterator[Layer]:
     """Split instances that may overlap into layers that do not, each instance into the first that has room.
+
+    There is at least one. One at a time is held: of hundreds of detections on one spot each is a layer of its own.
 
     Examples
     --------
@@ -184,19 +190,23 @@ def split_into_layers(instances: Instances) -> list[Layer]:
     [([0, 2], [[1, 1, 0, 2]]), ([1], [[0, 1, 1, 0]])]
     """
     if instances.find_overlap() is None:
-        return [Layer(np.arange(len(instances)), instances.to_labels())]
-    images: list[Labels] = []
-    members: list[list[int]] = []
-    for index in range(len(instances)):
-        pixels = _pixels(instances, index)
-        free = (number for number, image in enumerate(images) if not image.ravel()[pixels].any())
-        layer = next(free, len(images))
-        if layer == len(images):
-            images.append(np.zeros(instances.shape, np.int32))
-            members.append([])
-        members[layer].append(index)
-        images[layer].ravel()[pixels] = len(members[layer])
-    return [Layer(np.array(own, np.int64), image) for own, image in zip(members, images, strict=True)]
+        yield Layer(np.arange(len(instances)), instances.to_labels())
+        return
+    left = list(range(len(instances)))
+    while left:
+        image = np.zeros(instances.shape, np.int32)
+        flat = image.ravel()
+        members: list[int] = []
+        waiting: list[int] = []
+        for index in left:
+            pixels = _pixels(instances, index)
+            if flat[pixels].any():
+                waiting.append(index)
+            else:
+                members.append(index)
+                flat[pixels] = len(members)
+        yield Layer(np.array(members, np.int64), image)
+        left = waiting
 
 
 def _pixels(instances: Instances, index: int) -> Indices:

@@ -245,11 +245,13 @@ def overlaps_of(truth: Instances, pred: Instances, allow_overlap: bool) -> metri
         return metrics.overlaps(truth, pred.to_labels())
     if not allow_overlap:
         return overlap
-    layers = overlaps.split_into_layers(pred)
-    parts = [metrics.overlaps(truth, layer.labels) for layer in layers]
+    parts, owners = [], []
+    for layer in overlaps.split_into_layers(pred):
+        part = metrics.overlaps(truth, layer.labels)
+        parts.append(part)
+        owners.append(layer.members[part.pred_labels - 1][part.pred])
     areas = pred.areas()
     there = np.flatnonzero(areas > 0)
-    owners = [layer.members[part.pred_labels - 1][part.pred] for layer, part in zip(layers, parts, strict=True)]
     truths = np.concatenate([part.truth for part in parts])
     preds = np.searchsorted(there, np.concatenate(owners))
     order = np.lexsort((preds, truths))
