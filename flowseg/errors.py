@@ -13,6 +13,9 @@
 Every message says what came, what was wanted, and where it helps, what to do.
 """
 
+from functools import partial
+from typing import Any
+
 
 class FlowsegError(Exception):
     """Root of everything that flowseg raises on purpose."""
@@ -48,3 +51,8 @@ class MissingExtra(FlowsegError, ImportError):  # noqa: N818 - reads as what it 
 
     def __init__(self, package: str, *, extra: str) -> None:
         super().__init__(f'{package} is not installed: pip install "flowseg[{extra}]"')
+        self._package, self._extra = package, extra
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel from a worker to its pool, which waits for ever for what cannot be unpickled."""
+        return partial(MissingExtra, extra=self._extra), (self._package,)

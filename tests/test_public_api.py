@@ -1,11 +1,14 @@
 """What the package promises: its names, and that importing it costs next to nothing."""
 
+import copy
+import pickle
 import subprocess
 import sys
 
 import pytest
 
 import flowseg
+from flowseg import FlowsegError, errors
 
 PROMISED = {
     "FlowsegError",
@@ -47,3 +50,10 @@ def test_import_loads_nothing_heavy() -> None:
     script = "import sys, flowseg; print(sorted({'torch', 'numba', 'numpy', 'scipy', 'skimage'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", [errors.InputError, errors.OptionError, errors.ModelError, errors.DownloadError])
+def test_errors_travel_between_processes(kind: type[FlowsegError]) -> None:
+    for error in (kind("a.png is empty"), errors.MissingExtra("openvino", extra="cpu")):
+        sent = pickle.loads(pickle.dumps(error))
+        assert (type(sent), str(sent), str(copy.copy(error))) == (type(error), str(error), str(error))
