@@ -50,11 +50,11 @@ def as_array(values: Any, name: str = "the array") -> npt.NDArray[Any]:
         raise InputError(
             f"{name} is a masked array, and what is masked would count: wanted plain numbers (array.filled(0))"
         )
-    if hasattr(values, "detach"):  # a tensor
-        values = values.detach().cpu()
-        if "bfloat16" in str(values.dtype):  # which numpy does not have
-            values = values.float()
     try:
+        if hasattr(values, "detach"):  # a tensor
+            values = values.detach().cpu()
+            if "bfloat16" in str(values.dtype):  # which numpy does not have
+                values = values.float()
         return np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"{name} is a {type(values).__name__} that makes no array: {error}") from error
@@ -153,16 +153,16 @@ def as_probability(cellprob: npt.ArrayLike, shape: tuple[int, ...], name: str = 
     """Check a map of cell probability logits of a known shape: finite, as contiguous float32."""
     array = as_array(cellprob, name)
     if array.shape != shape:
-        raise InputError(f"{name} has shape {array.shape} but flows are for an image of {shape}; wanted the same")
+        raise InputError(f"{name} has shape {array.shape}; wanted that of the image, {shape}")
     return _finite(array, name)
 
 
 def _finite(array: npt.NDArray[Any], name: str) -> Floats:
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} has type {array.dtype}; wanted real numbers")
-    result: Floats = _for_kernels(array, np.float32)
     # A finite sum has finite parts: one fast pass. An infinite one may also come of large numbers: then look closely.
     with np.errstate(over="ignore", invalid="ignore"):
+        result: Floats = _for_kernels(array, np.float32)
         suspicious = not np.isfinite(np.sum(result))
     if suspicious and not np.isfinite(result).all():
         raise InputError(f"{name} holds NaN or infinity; wanted finite numbers (was the image free of NaN?)")

@@ -83,7 +83,7 @@ def flow_colours(flows: Floats, strength: Floats | None = None) -> Colours:
     (4, 5, 3)
     """
     angle = np.arctan2(flows[0], flows[1])
-    value = np.hypot(*flows).clip(0, 1) if strength is None else strength.clip(0, 1)
+    value = np.hypot(flows[0], flows[1]).clip(0, 1) if strength is None else strength.clip(0, 1)
     shifts = np.array([0, 2 * math.pi / 3, 4 * math.pi / 3], np.float32)
     waves = (1 + np.cos(angle[..., None] - shifts)) / 2
     return np.asarray((waves * value[..., None] * 255).astype(np.uint8))

@@ -1,11 +1,15 @@
 """Measurements of all instances at once: where they are, how large, of what shape, how bright, how sure."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import arrays, flows, labels, notebook
-from flowseg.arrays import Floats, Labels
+from flowseg import arrays, checks, flows, labels, notebook
+from flowseg.arrays import Labels
+from flowseg.errors import InputError
 from flowseg.kernels import regions
+from flowseg.options import FLOW_TARGETS
 
 Column = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 
@@ -25,9 +29,9 @@ class Table(dict[str, Column]):
 
 def measure(
     image: npt.ArrayLike,
-    planes: npt.NDArray[np.generic] | None = None,
-    cellprob: Floats | None = None,
-    predicted: Floats | None = None,
+    planes: npt.ArrayLike | None = None,
+    cellprob: npt.ArrayLike | None = None,
+    predicted: npt.ArrayLike | None = None,
     target: str = "diffusion",
 ) -> Table:
     """Return a table with one row an instance, by ascending label.
@@ -58,6 +62,7 @@ def measure(
     >>> table["label"].tolist(), table["area"].tolist(), table["centroid_x"].tolist()
     ([3], [4], [1.5])
     """
+    checks.one_of("target", target, FLOW_TARGETS)
     found, values = arrays.as_labels(image)
     boxes, counts = regions.boxes_and_areas(found)
     there = np.flatnonzero(counts)
@@ -90,14 +95,29 @@ def measure(
             ),
         }
     )
-    for number, plane in enumerate(planes if planes is not None else ()):
+    for number, plane in enumerate(_planes(planes, found.shape) if planes is not None else ()):
         table[f"mean_intensity_{number}"] = total(plane[inside]) / area
     if cellprob is not None:
-        table["mean_probability"] = total(1 / (1 + np.exp(-cellprob[inside].astype(np.float64)))) / area
+        logits = arrays.as_probability(cellprob, found.shape)[inside].astype(np.float64)
+        table["mean_probability"] = total(1 / (1 + np.exp(-logits.clip(-700, 700)))) / area
     if predicted is not None:
-        errors = flows.flow_errors(found, arrays.as_flows(predicted), boxes, counts, target)
+        field = arrays.as_flows(predicted)
+        arrays.check_same_shape(field.shape[1:], found.shape, "the flows and the labels")
+        errors = flows.flow_errors(found, field, boxes, counts, target)
         table["flow_error"] = errors[there]
     return table
+
+
+def _planes(planes: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    given = arrays.as_array(planes, "planes")
+    if given.ndim != 3 or given.shape[1:] != shape:
+        raise InputError(
+            f"planes have shape {given.shape} and labels {shape}; wanted (channels, height, width) of the same size: "
+            "image[None] of a grey image, np.moveaxis(image, 2, 0) of a colour one"
+        )
+    if given.dtype.kind not in "biuf":
+        raise InputError(f"planes have type {given.dtype}; wanted real numbers")
+    return given
 
 
 def _eccentricities(

@@ -150,11 +150,11 @@ def _pictures(
         picture = seen(given.pixels)
     drawn = {"image": picture, "outlines": picture, "labels": label_colours(labels)}
     if flows is not None:
-        arrays.check_same_shape(flows.shape[1:], labels.shape, "the flows and the labels")
-        drawn["flows"] = flow_colours(flows)
+        field = arrays.as_flows(flows)
+        arrays.check_same_shape(field.shape[1:], labels.shape, "the flows and the labels")
+        drawn["flows"] = flow_colours(field)
     if cellprob is not None:
-        arrays.check_same_shape(cellprob.shape, labels.shape, "the probability and the labels")
-        drawn["probability"] = probability(cellprob)
+        drawn["probability"] = probability(arrays.as_probability(cellprob, labels.shape))
     return drawn
 
 

@@ -180,3 +180,9 @@ def test_bad_input_is_refused(flows: npt.NDArray[np.generic], cellprob: npt.NDAr
 def test_bad_options_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(FlowsegError, match=next(iter(options))):
         flows_to_masks(np.zeros((2, 4, 4)), np.zeros((4, 4)), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [1e300, -1e39])
+def test_numbers_that_are_too_large_are_told_in_words(number: float) -> None:
+    with pytest.raises(FlowsegError, match="flows holds NaN or infinity"):
+        flows_to_masks(np.full((2, 5, 5), number), np.zeros((5, 5)))

@@ -1,12 +1,15 @@
 """Measurements, against scikit-image's regionprops."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import given, settings
 from skimage.measure import regionprops
 
-from flowseg import flows
+from flowseg import FlowsegError, flows
 from flowseg.measure import measure
 from tests.shapes import label_images, logits, solid_cells
 
@@ -55,3 +58,34 @@ def test_the_flow_error_is_small_for_own_flows_and_large_for_turned_ones() -> No
     own = flows.masks_to_flows(image)
     assert measure(image, cellprob=logits(image), predicted=own)["flow_error"].max() < 1e-6
     assert measure(image, predicted=-own)["flow_error"].min() > 1
+
+
+def test_lists_and_tensors_are_measured_too() -> None:
+    image = np.array([[0, 3, 3], [0, 3, 3]])
+    planes = np.arange(6.0).reshape(1, 2, 3)
+    wanted = measure(image, planes, planes[0], np.zeros((2, 2, 3)))
+    for kind in (np.ndarray.tolist, torch.tensor):
+        found = measure(kind(image), kind(planes), kind(planes[0]), kind(np.zeros((2, 2, 3))))
+        assert {name: column.tolist() for name, column in found.items()} == {
+            name: column.tolist() for name, column in wanted.items()
+        }
+
+
+def test_probability_has_no_logit_too_large() -> None:
+    assert measure([[1, 2]], cellprob=[[-1e4, 1e4]])["mean_probability"] == pytest.approx([0, 1])
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"planes": np.zeros((9, 9))}, r"planes have shape \(9, 9\) .*wanted \(channels, height, width\)"),
+        ({"planes": np.zeros((9, 9, 3))}, r"planes have shape \(9, 9, 3\)"),
+        ({"planes": np.zeros((1, 9, 9), complex)}, "planes have type complex128"),
+        ({"cellprob": np.zeros((9, 8))}, r"cellprob has shape \(9, 8\); wanted that of the image, \(9, 9\)"),
+        ({"predicted": np.zeros((2, 3, 3))}, r"the flows and the labels have shapes \(3, 3\) and \(9, 9\)"),
+        ({"target": "distances"}, "target is 'distances'; wanted one of diffusion, distance"),
+    ],
+)
+def test_what_does_not_fit_the_labels_is_refused(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(FlowsegError, match=says):
+        measure(np.ones((9, 9), int), **given)

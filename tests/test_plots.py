@@ -111,7 +111,7 @@ def test_panels_and_a_region_are_chosen() -> None:
         plots.overview(None, labels, truth=labels[1:])
     with pytest.raises(InputError, match="the flows and the labels"):
         plots.overview(None, labels, np.zeros((2, 60, 61), np.float32))
-    with pytest.raises(InputError, match="the probability and the labels"):
+    with pytest.raises(InputError, match=r"cellprob has shape .*wanted that of the image"):
         plots.overview(None, labels, cellprob=np.zeros((61, 60), np.float32))
 
 
@@ -141,3 +141,11 @@ def test_scores_of_zero_stand_at_the_foot_of_their_curve() -> None:
         for crops in (1, 2)
     ]
     assert plots.training_curves(rows).axes[1].get_ylim() == (0, 1)
+
+
+def test_flows_with_a_third_plane_are_refused_and_not_written_to() -> None:
+    labels, flows = solid_cells(60, 16, seed=1), np.ones((3, 60, 60), np.float32)
+    with pytest.raises(InputError, match=r"flows has shape \(3, 60, 60\); wanted \(2, height, width\)"):
+        plots.overview(None, labels, flows)
+    assert plots.flow_colours(flows).shape == (60, 60, 3)
+    assert (flows == 1).all()
