@@ -39,7 +39,8 @@ def _plain(value: object) -> object:
     if type(value) in (list, tuple):  # and not what is derived of them, which may be made otherwise
         values = map(_plain, value)  # type: ignore[call-overload]
         return list(values) if isinstance(value, list) else tuple(values)
-    return value.item() if isinstance(value, np.generic) else value
+    single = isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    return value.item() if single else value  # type: ignore[attr-defined]
 
 
 def short(value: object) -> str:
@@ -50,6 +51,7 @@ def short(value: object) -> str:
 
 def several(name: str, value: object) -> tuple[Any, ...]:
     """Return what a person wrote as one number, as text with a comma, or as anything to go through, as a tuple."""
+    value = _plain(value)
     if isinstance(value, str):
         if not value.strip(" ,"):
             raise OptionError(f"{name} is {value!r}, which names none; leave it out, or name one")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import arrays, threads
+from flowseg import arrays, checks, threads
 from flowseg.arrays import Labels
 from flowseg.kernels import outlines as tracing
 from flowseg.kernels import regions
@@ -94,6 +94,7 @@ def remove_small(labels: npt.ArrayLike, min_size: int) -> Labels:
     >>> remove_small([[1, 1, 0, 2]], 2).tolist()
     [[1, 1, 0, 0]]
     """
+    _check_min_size(min_size)
     image, values = arrays.as_labels(labels)
     keep = regions.boxes_and_areas(image)[1] >= min_size
     return np.asarray(np.where(keep, values, 0).astype(np.int32)[image])
@@ -107,6 +108,7 @@ def clean(labels: npt.ArrayLike, min_size: int = 15) -> Labels:
     >>> clean([[7, 7, 7, 0, 2], [7, 0, 7, 0, 0], [7, 7, 7, 0, 0]], min_size=2).tolist()
     [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 0, 0]]
     """
+    _check_min_size(min_size)
     image, _ = _own_copy(labels)
     boxes, counts = regions.boxes_and_areas(image)
     kept = fill_and_drop_small(image, boxes, counts, counts > 0, min_size)
@@ -225,9 +227,14 @@ def _pieces(image: Labels) -> tuple[Indices, Indices, Indices]:
     return offsets, firsts, sizes
 
 
+def _check_min_size(min_size: int) -> None:
+    checks.whole("min_size", min_size, -1, arrays.MAX_LABEL)
+
+
 def _own_copy(labels: npt.ArrayLike) -> arrays.LabelImage:
-    image, values = arrays.as_labels(labels)
-    return arrays.LabelImage(image.copy() if np.may_share_memory(image, labels) else image, values)
+    given = arrays.as_array(labels, "labels")
+    image, values = arrays.as_labels(given)
+    return arrays.LabelImage(image.copy() if np.may_share_memory(image, given) else image, values)
 
 
 def _named(image: Labels, values: Indices) -> Labels:

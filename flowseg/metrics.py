@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import arrays, threads
+from flowseg import arrays, checks, threads
 from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
 from flowseg.kernels import overlap
@@ -255,6 +255,7 @@ def match(truth: Truth, pred: npt.ArrayLike, threshold: float = 0.5) -> Matching
     >>> result.tp, result.fp, result.fn, result.truth.tolist(), result.pred.tolist()
     (1, 0, 1, [1], [3])
     """
+    checks.number("threshold", threshold, 0, 1)
     return match_of(overlaps(truth, pred), float(_checked(threshold)[0]))
 
 
@@ -355,7 +356,10 @@ def kaggle_score_of(found: Overlaps) -> float:
 
 
 def _checked(thresholds: Sequence[float] | float) -> Doubles:
-    values = np.atleast_1d(np.asarray(thresholds, np.float64))
+    try:
+        values = np.atleast_1d(np.asarray(thresholds, np.float64))
+    except (TypeError, ValueError):
+        raise OptionError(f"thresholds is {checks.short(thresholds)}; wanted numbers above 0, at most 1") from None
     wrong = values[~((values > 0) & (values <= 1))]
     if values.ndim != 1 or len(wrong):
         raise OptionError(

@@ -1,9 +1,13 @@
 """Label images put in order, against scipy, fill_voids and scikit-image, and by properties."""
 
+import math
+from collections.abc import Callable
+
 import fill_voids
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -164,3 +168,23 @@ def test_labels_of_another_byte_order(kind: str) -> None:
     image = np.zeros((9, 9), kind)
     image[1:4, 1:4], image[5:7, 5:8] = 60000, 7
     assert labels.areas(image) == labels.areas(image.astype(np.int64))
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("function", [labels.clean, labels.fill_holes, labels.largest_piece])
+def test_tensors_are_label_images_too(function: Callable[..., Image], kind: torch.dtype) -> None:
+    image = solid_cells(60, 20, seed=1)
+    image[30, 30] = 0
+    given = torch.tensor(image, dtype=kind).requires_grad_(kind.is_floating_point)
+    before = given.clone()
+    np.testing.assert_array_equal(function(given), function(image))
+    assert torch.equal(given, before)
+    with pytest.raises(FlowsegError, match="Tensor that makes no array"):
+        function(given.to("meta"))
+
+
+@pytest.mark.parametrize("size", [math.nan, 2.5, "15", None, -2])
+@pytest.mark.parametrize("function", [labels.clean, labels.remove_small])
+def test_a_smallest_size_that_is_none_is_refused(function: Callable[..., Image], size: object) -> None:
+    with pytest.raises(FlowsegError, match=r"min_size is .*; wanted a whole number"):
+        function(np.ones((3, 3), int), size)

@@ -197,6 +197,9 @@ def test_memory_grows_with_touching_pairs() -> None:
         (lambda: metrics.average_precision(np.zeros((3, 3), int), np.zeros((3, 3), int), [0.5, 1.5]), "1.5"),
         (lambda: metrics.average_precision([np.zeros((3, 3), int)], []), "1 true and 0 predicted"),
         (lambda: metrics.kaggle_map([], []), "no images"),
+        (lambda: metrics.average_precision([[1]], [[1]], "half"), "thresholds is 'half'; wanted numbers above 0"),
+        (lambda: metrics.match([[1]], [[1]], [0.5, 0.9]), r"threshold is \[0.5, 0.9\]; wanted a number"),
+        (lambda: metrics.panoptic_quality([[1]], [[1]], np.nan), "threshold is nan; wanted a number"),
         (lambda: metrics.match(np.zeros((3, 3), int), np.zeros(3, int)), "pred has shape"),
     ],
 )

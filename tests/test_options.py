@@ -166,3 +166,8 @@ def test_channels_are_given_as_a_person_writes_them(given: object, kept: object)
 def test_text_that_names_no_channel_is_refused(given: str) -> None:
     with pytest.raises(OptionError, match="names none; leave it out"):
         SegmentOptions(channels=given)
+
+
+def test_arrays_of_a_single_number_are_numbers() -> None:
+    options = SegmentOptions(diameter=np.array(17.0), channels=np.array(1), min_size=np.array(9))  # type: ignore[arg-type]
+    assert options == SegmentOptions(diameter=17.0, channels=1, min_size=9)
