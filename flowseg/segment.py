@@ -56,6 +56,10 @@ class Model:
         self.names = list(names)
         self.config = checkpoints[0].config
 
+    def __repr__(self) -> str:
+        engine = self._engines[0]
+        return f"Model({', '.join(self.names)}; {engine.precision} on {engine.device})"
+
     @property
     def digest(self) -> str:
         """SHA-256 of the model's file; of an ensemble those of all files, joined."""
@@ -129,7 +133,7 @@ class Model:
             found,
             chosen.text,
             notes,
-            given.pixels,
+            given.pixels if isinstance(image, Image) else np.array(given.pixels),  # the caller may use his again
             self.config.target,
         )
 

@@ -315,3 +315,15 @@ def test_a_notebook_shows_what_was_found() -> None:
     nothing = oracle().segment(np.zeros((5, 7)), diameter=30)
     assert "instances</div>0<" in nothing._repr_html_()
     assert len(nothing.plot().axes) == 5
+
+
+def test_what_was_found_outlives_the_array_it_was_found_in() -> None:
+    frame = picture(solid_cells(120, 30, seed=1))
+    found = oracle().segment(frame, diameter=30)
+    before = found.to_table()["mean_intensity_0"].tolist()
+    frame[:] = 0  # the next image of a camera
+    assert found.to_table()["mean_intensity_0"].tolist() == before
+
+
+def test_a_model_says_what_it_is() -> None:
+    assert repr(load_model("nuclei", device="cpu", precision="fp32")) == "Model(nuclei; fp32 on cpu)"
