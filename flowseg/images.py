@@ -54,6 +54,11 @@ class Image:
     color: bool = False
     path: Path | None = None
 
+    def __repr__(self) -> str:
+        height, width = self.shape
+        path = f", {self.path}" if self.path else ""
+        return f"Image({many(self.channels, 'channel')}, {height} x {width} pixels, {self.pixels.dtype}{path})"
+
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from flowseg import arrays, threads
 from flowseg.errors import InputError
 from flowseg.kernels import run_shapes, runs
+from flowseg.words import many
 
 Int64s = npt.NDArray[np.int64]
 
@@ -32,7 +33,7 @@ class Instances:
     offsets
         (n + 1,) int64: the runs of instance k are ``offsets[k]:offsets[k + 1]``, ascending and apart.
 
-    The arrays are read-only, so that what was checked when it was built stays right.
+    The arrays are copies and read-only, so that what was checked when it was built stays right.
 
     Examples
     --------
@@ -56,6 +57,14 @@ class Instances:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        return f"Instances({many(len(self), 'instance')}, {height} x {width} pixels)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be built again where it is unpickled: arrays that travel alone may be written to."""
+        return Instances, (self.shape, self.starts, self.lengths, self.offsets)
 
     @classmethod
     def from_masks(cls, masks: Iterable[npt.ArrayLike], shape: Sequence[int]) -> "Instances":
@@ -146,10 +155,11 @@ class Instances:
         return np.asarray(2 * np.sqrt(self.areas() / np.pi))
 
     def mask(self, index: int) -> npt.NDArray[np.bool_]:
-        """Return the mask of one instance, (height, width)."""
+        """Return the mask of one instance, (height, width); -1 is the last."""
+        place = range(len(self))[index]
         mask = np.zeros(self.shape, bool)
         flat = mask.ravel()
-        for run in range(self.offsets[index], self.offsets[index + 1]):
+        for run in range(self.offsets[place], self.offsets[place + 1]):
             flat[self.starts[run] : self.starts[run] + self.lengths[run]] = True
         return mask
 
@@ -208,7 +218,7 @@ def to_pieces(instances: Instances) -> Pieces:
     >>> to_pieces(Instances.from_labels([[1, 0, 1, 0, 2]])).owners.tolist()
     [0, 0, 1]
     """
-    width = max(instances.shape[1], 1)
+    width = max(as_instances(instances).shape[1], 1)
     segments, bounds = runs.split_at_line_ends(instances.starts, instances.lengths, instances.offsets, width)
     piece = run_shapes.owners(segments, bounds)
     _, firsts, pieces = np.unique(piece, return_index=True, return_inverse=True)
@@ -222,6 +232,16 @@ def to_pieces(instances: Instances) -> Pieces:
     offsets = np.concatenate([[0], changes, [len(at)]]) if len(at) else np.zeros(1, np.int64)
     found = Instances(instances.shape, starts[at], np.add.reduceat(lengths, at) if len(at) else lengths, offsets)
     return Pieces(found, np.searchsorted(bounds, np.sort(firsts), side="right") - 1)
+
+
+def as_instances(given: object) -> Instances:
+    """Check that instances came, not the labels or masks that they are made of."""
+    if not isinstance(given, Instances):
+        raise InputError(
+            f"instances is {type(given).__name__}; wanted Instances: Instances.from_labels(labels) of a label image, "
+            "Instances.from_masks(masks, shape) of masks"
+        )
+    return given
 
 
 def as_shape(shape: Sequence[int]) -> tuple[int, int]:
@@ -269,9 +289,9 @@ def _read_only(given: npt.ArrayLike, name: str) -> Int64s:
     array = np.asarray(given)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise InputError(f"{name} has shape {array.shape} and type {array.dtype}; wanted a list of whole numbers")
-    view = np.ascontiguousarray(array, np.int64).view()
-    view.flags.writeable = False
-    return view
+    own = np.array(array, np.int64)
+    own.flags.writeable = False
+    return own
 
 
 def _check_fit(instances: Instances) -> None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from flowseg import labels
 from flowseg.arrays import Labels
-from flowseg.instances import Instances
+from flowseg.instances import Instances, as_instances
 from flowseg.kernels import layers, run_shapes, runs
 from flowseg.options import OverlapOptions
 from flowseg.words import many
@@ -80,7 +80,7 @@ def resolve_overlaps(instances: Instances, options: OverlapOptions | None = None
     ([[1, 2, 1, 1]], [1, 0])
     """
     options = options or OverlapOptions()
-    mended, filled, dropped = _mended(instances, options)
+    mended, filled, dropped = _mended(as_instances(instances), options)
     areas = mended.areas()
     image, depth = np.zeros(mended.shape, np.int32), np.zeros(mended.shape, np.int32)
     order = _order(areas, options.contested_to)
@@ -189,7 +189,7 @@ def split_into_layers(instances: Instances) -> Iterator[Layer]:
     >>> [(layer.members.tolist(), layer.labels.tolist()) for layer in split_into_layers(pair)]
     [([0, 2], [[1, 1, 0, 2]]), ([1], [[0, 1, 1, 0]])]
     """
-    if instances.find_overlap() is None:
+    if as_instances(instances).find_overlap() is None:
         yield Layer(np.arange(len(instances)), instances.to_labels())
         return
     left = list(range(len(instances)))

@@ -9,7 +9,7 @@ good, and of those what is nearest the defaults is taken; for a group, what is n
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import NamedTuple
 
@@ -102,7 +102,7 @@ class Tuned:
 
     overall: Choice
     groups: Mapping[str, Choice]
-    table: tuple[Tried, ...]
+    table: tuple[Tried, ...] = field(repr=False)
 
     @property
     def group_thresholds(self) -> dict[str, Thresholds]:

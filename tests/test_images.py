@@ -245,3 +245,8 @@ def test_masked_arrays_are_refused_for_what_is_masked_would_count() -> None:
         arrays.as_labels(pixels)
     assert images.from_array(pixels.filled(0)).pixels.max() == 5
     assert images.from_array(np.ma.array(np.ones((3, 4)))).pixels.all()  # of which nothing is masked
+
+
+def test_an_image_is_told_in_a_line() -> None:
+    image = images.from_array(np.zeros((6, 5, 3), np.uint8), path=Path("a.png"))
+    assert repr(image) == "Image(3 channels, 6 x 5 pixels, uint8, a.png)"

@@ -1,5 +1,6 @@
 """Instances as runs: to masks and labels and back, transposed, overlaps found, wrong runs refused."""
 
+import pickle
 from typing import Any
 
 import numba
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
+from flowseg import rle
 from flowseg.errors import InputError
-from flowseg.instances import Instances, from_labels
+from flowseg.instances import Instances, from_labels, to_pieces
 from flowseg.kernels import runs
+from flowseg.overlaps import resolve_overlaps, split_into_layers
 from tests.shapes import label_images
 
 STACKS = hnp.arrays(bool, st.tuples(st.integers(0, 4), st.integers(0, 8), st.integers(0, 8)))
@@ -144,3 +147,29 @@ def test_a_label_image_is_not_taken_for_a_mask() -> None:
     with pytest.raises(InputError, match="mask 1 holds 1 and 2 beside 0"):
         Instances.from_masks(labels[None], labels.shape)
     assert Instances.from_masks((labels == 2)[None] * 255, labels.shape).areas().tolist() == [4]
+
+
+def test_arrays_stay_as_they_were_checked() -> None:
+    starts = np.array([0, 4])
+    instances = Instances((2, 3), starts, np.array([2, 1]), np.array([0, 2]))
+    starts[:] = 100
+    assert instances.starts.tolist() == [0, 4]
+    sent = pickle.loads(pickle.dumps(instances))
+    assert (sent.shape, sent.starts.tolist(), sent.offsets.tolist()) == ((2, 3), [0, 4], [0, 2])
+    assert not sent.starts.flags.writeable
+
+
+def test_masks_are_counted_as_lists_are() -> None:
+    pair = of(np.array([[[1, 0]], [[0, 1]]], bool))
+    assert pair.mask(-1).tolist() == pair.mask(1).tolist() == [[False, True]]
+    with pytest.raises(IndexError):
+        pair.mask(2)
+    assert repr(pair) == "Instances(2 instances, 1 x 2 pixels)"
+
+
+@pytest.mark.parametrize(
+    "call", [resolve_overlaps, split_into_layers, to_pieces, rle.encode_instances, rle.instances_to_coco]
+)
+def test_labels_are_not_taken_for_instances(call: Any) -> None:
+    with pytest.raises(InputError, match=r"instances is ndarray; wanted Instances: .*from_labels"):
+        call(np.eye(3, dtype=int))

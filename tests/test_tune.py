@@ -208,3 +208,8 @@ def test_bad_input_is_refused() -> None:
         tune(CASES, flows=(-1.0,))
     with pytest.raises(InputError, match=r"shapes \(5, 5\) and \(90, 90\)"):
         tune([CASES[0]._replace(truth=Instances.from_masks([], (5, 5)))])
+
+
+def test_what_was_tuned_is_told_without_all_that_was_tried() -> None:
+    cells = solid_cells(60, 20, seed=1)
+    assert len(repr(tune([noisy(cells, 1, 0.1)]))) < 400

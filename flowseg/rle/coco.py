@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowseg.errors import InputError, OptionError
-from flowseg.instances import Instances, as_shape, from_labels
+from flowseg.instances import Instances, as_instances, as_shape, from_labels
 from flowseg.kernels import run_text
 from flowseg.rle._texts import Called, Int64s, joined_texts, listed_rows, one_instance, short, split_texts
 
@@ -80,7 +80,7 @@ def instances_to_coco(instances: Instances, counts: CountsForm = "bytes") -> lis
     """
     if counts not in ("bytes", "text", "list"):
         raise OptionError(f"counts is {counts!r}; wanted 'bytes', 'text' or 'list'")
-    height, width = instances.shape
+    height, width = as_instances(instances).shape
     turned = instances.transposed()
     numbers, bounds = run_text.counts_of_runs(turned.starts, turned.lengths, turned.offsets, height * width)
     if counts == "list":

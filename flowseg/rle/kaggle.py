@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from flowseg import arrays
 from flowseg.errors import InputError, OptionError
-from flowseg.instances import Instances, as_shape, from_labels
+from flowseg.instances import Instances, as_instances, as_shape, from_labels
 from flowseg.kernels import run_text
 from flowseg.rle._texts import Called, joined_texts, listed_rows, one_instance, short, split_texts
 from flowseg.words import many
@@ -94,7 +94,8 @@ def encode_instances(instances: Instances, order: Order = "row", start: int = 1)
     ['3 1', '1 2 5 1']
     """
     _check_options(order, start)
-    turned = instances if order == "row" else instances.transposed()
+    given = as_instances(instances)
+    turned = given if order == "row" else given.transposed()
     return split_texts(*run_text.write_runs(turned.starts, turned.lengths, turned.offsets, int(start)))
 
 

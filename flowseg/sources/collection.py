@@ -114,6 +114,10 @@ class Collection:
     notes: tuple[str, ...] = ()
     categories: tuple[Category, ...] = ()
 
+    def __repr__(self) -> str:
+        problems = f", {many(len(self.problems), 'problem')}" if self.problems else ""
+        return f"Collection({self.root}, {self.format}, {many(len(self.items), 'image')}{problems})"
+
     def __len__(self) -> int:
         return len(self.items)
 

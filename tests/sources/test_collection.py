@@ -52,3 +52,8 @@ def test_as_many_as_are_asked_for_from_everywhere(count: int) -> None:
 
 def test_nothing_of_nothing() -> None:
     assert spread([], 64) == []
+
+
+def test_a_collection_is_told_in_a_line() -> None:
+    assert repr(Collection(Path("x"), "pairs", ())) == "Collection(x, pairs, 0 images)"
+    assert repr(Collection(Path("x"), "pairs", (), ("a", "b"))) == "Collection(x, pairs, 0 images, 2 problems)"
