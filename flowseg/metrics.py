@@ -174,7 +174,7 @@ def _overlaps(
 def average_precision(
     truth: Truth | Sequence[Truth],
     pred: npt.ArrayLike | Sequence[npt.ArrayLike],
-    thresholds: Sequence[float] | float = (0.5, 0.75, 0.9),
+    thresholds: npt.ArrayLike = (0.5, 0.75, 0.9),
 ) -> AveragePrecision:
     """Return the average precision TP / (TP + FP + FN) at each IoU threshold; a match is an IoU of at least that.
 
@@ -355,7 +355,7 @@ def kaggle_score_of(found: Overlaps) -> float:
     return float(np.mean(scores))
 
 
-def _checked(thresholds: Sequence[float] | float) -> Doubles:
+def _checked(thresholds: npt.ArrayLike) -> Doubles:
     try:
         values = np.atleast_1d(np.asarray(thresholds, np.float64))
     except (TypeError, ValueError):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from flowseg.normalize import Normalization, Normalized, normalize
 from flowseg.options import SegmentOptions
 from flowseg.segmentation import Segmentation
 from flowseg.words import many
+
+if TYPE_CHECKING:
+    import torch
 
 
 class _Search(NamedTuple):
@@ -209,7 +212,10 @@ class Model:
 
 
 def load_model(
-    name: str | PathLike[str] | Sequence[str] = "nuclei", *, device: str = "auto", precision: str = "auto"
+    name: str | PathLike[str] | Sequence[str | PathLike[str]] = "nuclei",
+    *,
+    device: "str | torch.device" = "auto",
+    precision: str = "auto",
 ) -> Model:
     """Load a model, or several as an ensemble.
 

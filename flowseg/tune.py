@@ -8,7 +8,7 @@ is behind the best by no more than ``least_gain``, or one standard error of the 
 good, and of those what is nearest the defaults is taken; for a group, what is nearest the choice for all images.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import NamedTuple
@@ -123,9 +123,9 @@ class Tuned:
 def tune(
     predictions: Iterable[Predicted],
     *,
-    cellprobs: Sequence[float] = CELLPROBS,
-    flows: Sequence[float] = FLOWS,
-    min_sizes: Sequence[int] = MIN_SIZES,
+    cellprobs: Iterable[float] = CELLPROBS,
+    flows: Iterable[float] = FLOWS,
+    min_sizes: Iterable[int] = MIN_SIZES,
     defaults: MaskOptions | None = None,
     least_gain: float = 0.002,
 ) -> Tuned:
@@ -176,7 +176,7 @@ class _Grid(NamedTuple):
 
     @classmethod
     def of(
-        cls, cellprobs: Sequence[float], flows: Sequence[float], min_sizes: Sequence[int], start: Thresholds
+        cls, cellprobs: Iterable[float], flows: Iterable[float], min_sizes: Iterable[int], start: Thresholds
     ) -> "_Grid":
         """Sort what is to be tried, with the defaults among it; no flow threshold (0) is the most liberal."""
         first = tuple(sorted({*map(float, cellprobs), float(start.cellprob_threshold)}))

@@ -5,11 +5,14 @@ import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from flowseg.arrays import Floats
 from flowseg.errors import OptionError
 from flowseg.options import Architecture
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Batch(NamedTuple):
@@ -45,15 +48,17 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose(device: str = "auto", precision: str = "auto", architecture: Architecture | None = None) -> Choice:
+def choose(
+    device: "str | torch.device" = "auto", precision: str = "auto", architecture: Architecture | None = None
+) -> Choice:
     """Choose the fastest engine that this machine has and that keeps the masks, for networks of one kind."""
     if precision not in ("auto", "fp32", "bf16", "fp16"):
         raise OptionError(f"precision is {precision!r}; wanted auto, fp32, bf16 or fp16")
-    device = fastest_device() if device == "auto" else str(device)  # torch's own devices are taken as well
-    if device.partition(":")[0] == "cpu":
+    name = fastest_device() if device == "auto" else str(device)
+    if name.partition(":")[0] == "cpu":
         return _choose_for_processor(precision, architecture or Architecture())
-    fast = "fp32" if device == "mps" else "bf16"
-    return Choice("torch", device, fast if precision == "auto" else precision, "a GPU runs the network through torch")
+    fast = "fp32" if name == "mps" else "bf16"
+    return Choice("torch", name, fast if precision == "auto" else precision, "a GPU runs the network through torch")
 
 
 def fastest_device() -> str:
@@ -109,7 +114,10 @@ def has_amx() -> bool:
 
 
 def start(
-    architecture: Architecture, weights: Mapping[str, Any], device: str = "auto", precision: str = "auto"
+    architecture: Architecture,
+    weights: Mapping[str, Any],
+    device: "str | torch.device" = "auto",
+    precision: str = "auto",
 ) -> Engine:
     """Start the engine that `choose` chooses on a network."""
     chosen = choose(device, precision, architecture)

@@ -20,7 +20,7 @@ def segment_folder(
     inputs: Paths,
     out: str | os.PathLike[str],
     *,
-    model: str | os.PathLike[str] | Sequence[str] | Model = "nuclei",
+    model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Model = "nuclei",
     save: str | Sequence[str] = "labels",
     recursive: bool = False,
     axes: str | None = None,

@@ -162,7 +162,7 @@ def test_a_processor_is_one_however_it_is_named() -> None:
     """A device of torch is no text, and was taken for a GPU: torch then ran on the processor in bfloat16."""
     for name in (torch.device("cpu"), "cpu:0"):
         assert engines.choose(name) == engines.choose("cpu")  # type: ignore[arg-type]
-    assert engines.choose(torch.device("cuda", 1)).device == "cuda:1"  # type: ignore[arg-type]
+    assert engines.choose(torch.device("cuda", 1)).device == "cuda:1"
 
 
 def test_without_openvino_torch_does_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
