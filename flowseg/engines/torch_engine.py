@@ -1,5 +1,6 @@
 """Run a network through torch: on the processor, an NVIDIA GPU (cuda) or an Apple one (mps)."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -46,11 +47,22 @@ def may_copy_later(device: torch.device) -> bool:
     return device.type == "cuda"  # pytorch/pytorch#189690
 
 
+_first_user: int | None = None
+
+
+def _is_forked() -> bool:
+    """Tell whether torch ran in the process that this one was forked from: it would wait for that one's threads."""
+    global _first_user
+    if _first_user is None:
+        _first_user = os.getpid()
+    return _first_user != os.getpid()
+
+
 @contextmanager
 def within_limit() -> Iterator[None]:
     """Keep torch to the threads that a call may use (`threads.count`), where it would take more."""
     before = torch.get_num_threads()
-    torch.set_num_threads(min(before, threads.count()))
+    torch.set_num_threads(min(before, 1 if _is_forked() else threads.count()))
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ results of convolutions is ever in memory.
 """
 
 import math
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,16 @@ _FAST_MEMORY = 2**20  # bytes that a thread has at hand: more, and products leav
 _TILES = 4, 64  # made together, at least and at most
 _TURNS = 4  # pieces of work for each thread
 _running = threading.Lock()  # the number of threads of BLAS is the process's
+
+
+def _forget_who_runs() -> None:
+    """Start anew in a forked child: the thread that ran a network meanwhile, and would end, is not there."""
+    global _running
+    _running = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_who_runs)
 
 
 class WinogradEngine:

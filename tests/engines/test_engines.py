@@ -1,6 +1,8 @@
 """Engines give what the network gives, in float32 to rounding and in bfloat16 nearly."""
 
 import importlib.util
+import multiprocessing
+import os
 import pickle
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 from flowseg import FlowsegError, engines
-from flowseg.engines import Engine, torch_engine
+from flowseg.engines import Engine, torch_engine, winograd_engine
 from flowseg.engines.torch_engine import TorchEngine
 from flowseg.engines.winograd_engine import WinogradEngine
 from flowseg.network import Network
@@ -274,3 +276,35 @@ def test_torch_keeps_to_the_threads_that_are_allowed(monkeypatch: pytest.MonkeyP
     finally:
         torch.set_num_threads(before)
     assert (used, after) == ([2, 2, 1], 3)
+
+
+def _sum_of_maps(engine: Engine) -> float:
+    return float(np.abs(engine.run(np.ones((1, 2, 64, 64), np.float32)).maps).sum())
+
+
+def _in_a_fork(engine: Engine) -> float:
+    """Run in a forked child what it has from its parent."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: sender.send(_sum_of_maps(engine)))
+    child.start()
+    try:
+        return float(receiver.recv()) if receiver.poll(60) else np.nan
+    finally:
+        child.kill()
+        child.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_forked_child_uses_the_model_of_its_parent(name: str) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        engine = start(name, some_network(Architecture(widths=(8, 12, 16))))
+        wanted = _sum_of_maps(engine)
+        with winograd_engine._running:  # as a thread of the parent does meanwhile
+            assert _in_a_fork(engine) == pytest.approx(wanted)
+    finally:
+        torch.set_num_threads(before)
