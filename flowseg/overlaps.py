@@ -189,7 +189,11 @@ def split_into_layers(instances: Instances) -> Iterator[Layer]:
     >>> [(layer.members.tolist(), layer.labels.tolist()) for layer in split_into_layers(pair)]
     [([0, 2], [[1, 1, 0, 2]]), ([1], [[0, 1, 1, 0]])]
     """
-    if as_instances(instances).find_overlap() is None:
+    return _layers(as_instances(instances))
+
+
+def _layers(instances: Instances) -> Iterator[Layer]:
+    if instances.find_overlap() is None:
         yield Layer(np.arange(len(instances)), instances.to_labels())
         return
     left = list(range(len(instances)))
