@@ -23,7 +23,7 @@ from PIL import Image
 
 from flowseg import __version__, threads
 from flowseg.dataset import CropOptions, Crops
-from flowseg.options import Architecture, ModelConfig
+from flowseg.model_config import Architecture, ModelConfig
 from flowseg.sources.data_sets import open_collection
 
 SPEED, MEMORY = "## Training crops", "## Memory of the loader"

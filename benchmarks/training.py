@@ -22,8 +22,8 @@ from pages import machine, on_what, put
 
 from flowseg import __version__, threads
 from flowseg.dataset import CropOptions, Crops
+from flowseg.model_config import ModelConfig
 from flowseg.network import Network
-from flowseg.options import ModelConfig
 from flowseg.sources.collection import Item
 from flowseg.sources.data_sets import open_collection
 from flowseg.training import TrainOptions, heap

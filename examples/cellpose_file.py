@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from flowseg import checkpoint, zoo
-from flowseg.options import Architecture
+from flowseg.model_config import Architecture
 
 
 def write(path: str | Path) -> Path:

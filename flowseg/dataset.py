@@ -21,8 +21,8 @@ from flowseg.augment import AugmentOptions, Source
 from flowseg.channels import ChannelChoice
 from flowseg.errors import OptionError
 from flowseg.kernels import targets
+from flowseg.model_config import FLOW_SCALE, ModelConfig
 from flowseg.normalize import Normalization, normalize
-from flowseg.options import FLOW_SCALE, ModelConfig
 from flowseg.sources.collection import Item
 
 LEAST_DIAMETER = 5.0

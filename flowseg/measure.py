@@ -47,7 +47,7 @@ def measure(
     predicted
         (2, H, W) flows that the instances were found from, for the flow error.
     target
-        What those flows lead to, one of `flowseg.options.FLOW_TARGETS`.
+        What those flows lead to, one of `flowseg.model_config.FLOW_TARGETS`.
 
     Returns
     -------

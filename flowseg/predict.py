@@ -11,7 +11,7 @@ from flowseg import images, tiles
 from flowseg.arrays import Floats
 from flowseg.engines import Engine
 from flowseg.errors import InputError, OptionError
-from flowseg.options import FLOW_SCALE
+from flowseg.model_config import FLOW_SCALE
 
 _OUTPUTS = 3  # maps: dy, dx, probability
 _MULTIPLE = 16  # sides that the network is given are multiples of this, as in Cellpose, or of its stride
@@ -42,7 +42,7 @@ class How:
     tta
         Predict the image in all eight positions (turned and mirrored) and take the mean.
     stride
-        What sides have to be multiples of, for networks halve them: `flowseg.options.Architecture.stride`.
+        What sides have to be multiples of, for networks halve them: `flowseg.model_config.Architecture.stride`.
     """
 
     scale: float = 1.0

@@ -38,7 +38,7 @@ class Segmentation:
     planes
         (C, H, W): the image, as it came.
     target
-        What the flows lead to, one of `flowseg.options.FLOW_TARGETS`.
+        What the flows lead to, one of `flowseg.model_config.FLOW_TARGETS`.
     """
 
     labels: Labels

@@ -21,7 +21,8 @@ from flowseg.arrays import Floats
 from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
 from flowseg.kernels import regions
-from flowseg.options import MaskOptions, ModelConfig, Thresholds
+from flowseg.model_config import ModelConfig, Thresholds
+from flowseg.options import MaskOptions
 
 Doubles = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import torch
 
+from flowseg.model_config import Architecture
 from flowseg.network import Network
-from flowseg.options import Architecture
 
 TINY = Architecture(widths=(3, 4, 5))
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from flowseg.options import Architecture
+from flowseg.model_config import Architecture
 
 Array = npt.NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from flowseg.dataset import CropOptions, Crops
 from flowseg.errors import FlowsegError, InputError, OptionError
 from flowseg.flows import masks_to_directions, masks_to_flows
 from flowseg.instances import Instances
-from flowseg.options import Architecture, ModelConfig
+from flowseg.model_config import Architecture, ModelConfig
 from flowseg.sources.collection import Item
 from tests.shapes import solid_cells
 

@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "flowseg"
 
 # Rooms every room may use.
-GROUND = {"errors", "checks", "options", "arrays", "threads", "files", "filelock", "interrupts", "machine", "names"}
-GROUND |= {"json_values", "words"}
+GROUND = {"errors", "checks", "model_config", "options", "arrays", "threads", "files", "filelock", "interrupts"}
+GROUND |= {"json_values", "machine", "names", "words"}
 GROUND_LIBRARIES = {"numpy"}
 
 # room: (rooms of ours, libraries of others). Data walks one way, so the graph has no cycles.
@@ -20,7 +20,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "__main__": ({"cli"}, set()),
     "errors": (set(), set()),
     "checks": ({"errors"}, set()),
-    "options": ({"errors", "checks"}, set()),
+    "model_config": ({"errors", "checks"}, set()),
+    "options": ({"errors", "checks", "model_config"}, set()),
     "arrays": ({"errors"}, {"fastremap"}),
     "threads": ({"errors", "machine"}, set()),
     "filelock": (set(), set()),

@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from flowseg import network as network_module
 from flowseg.errors import InputError
+from flowseg.model_config import Architecture
 from flowseg.network import EnlargingConvolution, NarrowConvolution, Network, idle_biases, twice_as_large, unit_style
-from flowseg.options import Architecture
 from tests.networks import TINY, scrambled
 from tests.reference_network import Reference
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flowseg import checkpoint, dynamics, flows, labels, load_model, metrics
-from flowseg.options import Architecture, ModelConfig
+from flowseg.model_config import Architecture, ModelConfig
 from tests.networks import scrambled
 from tests.shapes import logits, solid_cells
 

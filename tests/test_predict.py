@@ -9,8 +9,8 @@ from scipy import ndimage
 from flowseg import FlowsegError, predict
 from flowseg.engines import Batch
 from flowseg.engines.torch_engine import TorchEngine
+from flowseg.model_config import Architecture
 from flowseg.network import Network
-from flowseg.options import Architecture
 
 Array = npt.NDArray[np.float32]
 

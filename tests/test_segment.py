@@ -13,7 +13,8 @@ from flowseg.checkpoint import Checkpoint
 from flowseg.engines import Batch
 from flowseg.engines.torch_engine import TorchEngine
 from flowseg.errors import InputError, OptionError
-from flowseg.options import Architecture, ModelConfig, SegmentOptions
+from flowseg.model_config import Architecture, ModelConfig
+from flowseg.options import SegmentOptions
 from flowseg.segment import Model, load_model
 from tests.networks import scrambled
 from tests.shapes import solid_cells

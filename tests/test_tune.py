@@ -14,7 +14,8 @@ from flowseg import masks_to_flows, metrics
 from flowseg.dynamics import find_candidates, find_masks
 from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
-from flowseg.options import MaskOptions, ModelConfig, Thresholds
+from flowseg.model_config import ModelConfig, Thresholds
+from flowseg.options import MaskOptions
 from flowseg.tune import Choice, Predicted, Tuned, tune
 from tests.shapes import label_images, logits, solid_cells
 

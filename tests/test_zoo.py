@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from flowseg import checkpoint, cli, registry, zoo
 from flowseg.download import Limits
 from flowseg.errors import DownloadError, FlowsegError, ModelError, OptionError
-from flowseg.options import Architecture, ModelConfig, Thresholds
+from flowseg.model_config import Architecture, ModelConfig, Thresholds
 from flowseg.segment import load_model
 from tests.networks import TINY, scrambled
 from tests.servers import Server, serving

@@ -22,7 +22,7 @@ from flowseg.checkpoint._files import PathLike, digest, naming, opened, read_byt
 from flowseg.checkpoint._tensors import Arrays
 from flowseg.checkpoint.size_model import SizeModel, read_size_model
 from flowseg.errors import ModelError
-from flowseg.options import Architecture, ModelConfig
+from flowseg.model_config import Architecture, ModelConfig
 from flowseg.words import many
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from flowseg.options import Architecture
+from flowseg.model_config import Architecture
 
 Shape = tuple[int, ...]
 Named = Iterator[tuple[str, Shape]]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from flowseg import arrays
 from flowseg.checkpoint._shapes import Shape, is_counter, shapes
 from flowseg.errors import ModelError
-from flowseg.options import Architecture, ModelConfig
+from flowseg.model_config import Architecture, ModelConfig
 from flowseg.words import many
 
 FORMAT = 1

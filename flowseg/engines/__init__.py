@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from flowseg.arrays import Floats
 from flowseg.errors import OptionError
-from flowseg.options import Architecture
+from flowseg.model_config import Architecture
 
 if TYPE_CHECKING:
     import torch

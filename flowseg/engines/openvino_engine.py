@@ -12,7 +12,7 @@ from flowseg.arrays import Floats
 from flowseg.engines import Batch
 from flowseg.engines._weights import Named, Weights
 from flowseg.errors import MissingExtra
-from flowseg.options import Architecture
+from flowseg.model_config import Architecture
 
 Node = Any  # openvino's nodes are untyped
 

@@ -12,8 +12,8 @@ from flowseg import threads
 from flowseg.arrays import Floats
 from flowseg.engines import Batch
 from flowseg.errors import OptionError
+from flowseg.model_config import Architecture
 from flowseg.network import Network
-from flowseg.options import Architecture
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Run at once, at most. An Apple GPU has no memory beside the machine's: 2**20 pixels in float32 take 0.7 GB of it.

@@ -20,7 +20,7 @@ from flowseg.arrays import Floats
 from flowseg.engines import Batch
 from flowseg.engines._weights import Named, Weights
 from flowseg.kernels import pixelwise, winograd
-from flowseg.options import Architecture
+from flowseg.model_config import Architecture
 
 _PRODUCT = 2**19  # multiplications of one product of matrices: those of this size are fastest, and made by one thread
 _FAST_MEMORY = 2**20  # bytes that a thread has at hand: more, and products leave BLAS's kernels for small matrices, too

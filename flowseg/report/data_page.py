@@ -13,7 +13,7 @@ from flowseg.dataset import LEAST_DIAMETER, CropOptions, read_source
 from flowseg.errors import FlowsegError
 from flowseg.flows import masks_to_flows
 from flowseg.instances import Instances
-from flowseg.options import Architecture, ModelConfig
+from flowseg.model_config import Architecture, ModelConfig
 from flowseg.report import page, view
 from flowseg.sources.collection import Item
 from flowseg.words import many

@@ -6,7 +6,7 @@ from typing import Any
 
 from flowseg.channels import COLORS, ChannelChoice
 from flowseg.errors import OptionError
-from flowseg.options import Architecture, ModelConfig
+from flowseg.model_config import Architecture, ModelConfig
 
 _INPUTS = {"grey": ("grey",), "two": ("cytoplasm", "nucleus"), "rgb": COLORS}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowseg.errors import FlowsegError, InputError, OptionError
-from flowseg.options import ModelConfig
+from flowseg.model_config import ModelConfig
 from flowseg.sources.collection import Item
 from flowseg.training.asked import Asked
 from flowseg.training.options import TrainOptions

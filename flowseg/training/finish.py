@@ -8,7 +8,7 @@ import numpy as np
 
 from flowseg import checkpoint
 from flowseg.checkpoint import Checkpoint
-from flowseg.options import Thresholds
+from flowseg.model_config import Thresholds
 from flowseg.training import tuning, validation
 from flowseg.training.loop import Task
 from flowseg.training.run_folder import Report, RunFolder

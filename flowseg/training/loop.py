@@ -16,8 +16,8 @@ from flowseg.dataset import Batch, Crops
 from flowseg.errors import TrainingError
 from flowseg.instances import Instances
 from flowseg.interrupts import held_back
+from flowseg.model_config import ModelConfig
 from flowseg.network import Network
-from flowseg.options import ModelConfig
 from flowseg.sources.collection import Item, spread
 from flowseg.training import validation
 from flowseg.training.ahead import Ahead

@@ -9,7 +9,7 @@ import numpy as np
 from flowseg import channels, threads
 from flowseg.channels import ChannelChoice
 from flowseg.errors import FlowsegError, InputError
-from flowseg.options import ModelConfig
+from flowseg.model_config import ModelConfig
 from flowseg.sources.collection import Item
 from flowseg.training.split import Split
 from flowseg.training.validation import median_diameter

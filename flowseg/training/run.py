@@ -14,8 +14,8 @@ import torch
 from flowseg import __version__, checkpoint, notebook, plots, zoo
 from flowseg.engines.torch_engine import within_limit
 from flowseg.errors import InputError, OptionError
+from flowseg.model_config import Architecture, ModelConfig
 from flowseg.network import Network, drawn
-from flowseg.options import Architecture, ModelConfig
 from flowseg.sources.collection import Collection, Item, listed_problems
 from flowseg.training import heap, reading
 from flowseg.training.asked import Asked

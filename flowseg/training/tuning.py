@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from flowseg import checkpoint
 from flowseg.checkpoint import Checkpoint
-from flowseg.options import MaskOptions, ModelConfig, SegmentOptions, Thresholds
+from flowseg.model_config import ModelConfig, Thresholds
+from flowseg.options import MaskOptions, SegmentOptions
 from flowseg.sources.collection import GROUP_COLUMNS, Item, spread
 from flowseg.training import validation
 from flowseg.training.loop import Task

@@ -12,8 +12,9 @@ from flowseg.checkpoint import Checkpoint
 from flowseg.dataset import LEAST_DIAMETER
 from flowseg.images import Image
 from flowseg.instances import Instances
+from flowseg.model_config import ModelConfig
 from flowseg.network import Network
-from flowseg.options import ModelConfig, SegmentOptions
+from flowseg.options import SegmentOptions
 from flowseg.segment import Model
 from flowseg.segmentation import Segmentation
 from flowseg.sources.collection import Item

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from flowseg import checkpoint
 from flowseg.errors import ModelError
-from flowseg.options import Architecture, ModelConfig
+from flowseg.model_config import Architecture, ModelConfig
 from tests.networks import TINY, scrambled
 
 Weights = dict[str, torch.Tensor]

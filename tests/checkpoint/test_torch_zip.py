@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from flowseg import checkpoint
 from flowseg.checkpoint import _torch_zip
 from flowseg.checkpoint._shapes import shapes
+from flowseg.model_config import Architecture, ModelConfig
 from flowseg.network import Network
-from flowseg.options import Architecture, ModelConfig
 from tests.networks import scrambled
 
 TYPES = [torch.float32, torch.float16, torch.float64, torch.int64]

@@ -10,7 +10,7 @@ import torch
 import flowseg
 from flowseg import checkpoint
 from flowseg.errors import ModelError
-from flowseg.options import Architecture, ModelConfig, Thresholds
+from flowseg.model_config import Architecture, ModelConfig, Thresholds
 from tests.networks import TINY, scrambled
 
 CONFIG = ModelConfig(

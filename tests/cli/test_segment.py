@@ -17,7 +17,8 @@ from PIL import Image
 
 from flowseg import checkpoint, cli, files, rle
 from flowseg.folder import Job, run
-from flowseg.options import Architecture, ModelConfig, SegmentOptions
+from flowseg.model_config import Architecture, ModelConfig
+from flowseg.options import SegmentOptions
 from flowseg.segment import load_model
 from tests.networks import scrambled
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from flowseg import checkpoint, labels
 from flowseg.convert import Conversion, convert
+from flowseg.model_config import Architecture
 from flowseg.network import Network
-from flowseg.options import Architecture
 from flowseg.sources.data_sets import open_collection
 from flowseg.synthetic import write_sartorius
 from tests.docs.blocks import ROOT

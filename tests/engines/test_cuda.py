@@ -9,7 +9,7 @@ import torch
 from flowseg import engines
 from flowseg.engines.torch_engine import TorchEngine
 from flowseg.metrics import average_precision
-from flowseg.options import Architecture
+from flowseg.model_config import Architecture
 from flowseg.segment import load_model
 from flowseg.sources import image_files
 from tests.engines.test_engines import ARCHITECTURES, some_network, some_tiles

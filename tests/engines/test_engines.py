@@ -16,8 +16,8 @@ from flowseg import FlowsegError, engines
 from flowseg.engines import Engine, torch_engine, winograd_engine
 from flowseg.engines.torch_engine import TorchEngine
 from flowseg.engines.winograd_engine import WinogradEngine
+from flowseg.model_config import Architecture
 from flowseg.network import Network
-from flowseg.options import Architecture
 from tests.networks import layouts
 
 ARCHITECTURES = [
@@ -223,7 +223,7 @@ import sys, threading
 import numpy as np
 from flowseg.checkpoint._shapes import shapes
 from flowseg.engines.openvino_engine import OpenVinoEngine
-from flowseg.options import Architecture
+from flowseg.model_config import Architecture
 sys.setswitchinterval(1e-6)
 shape = Architecture(widths=(4, 6), channels=1)
 weights = {name: np.full(size, 0.1, np.float32) for name, size in shapes(shape).items()}
@@ -243,7 +243,7 @@ import signal, threading
 import numpy as np
 from flowseg.checkpoint._shapes import shapes
 from flowseg.engines.openvino_engine import OpenVinoEngine
-from flowseg.options import Architecture
+from flowseg.model_config import Architecture
 shape = Architecture(widths=(4, 6), channels=1)
 weights = {name: np.full(size, 0.1, np.float32) for name, size in shapes(shape).items()}
 engines = [OpenVinoEngine(shape, weights)]

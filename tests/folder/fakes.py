@@ -12,7 +12,8 @@ from skimage.measure import label
 
 from flowseg import dynamics, flows
 from flowseg.images import Image
-from flowseg.options import ModelConfig, SegmentOptions
+from flowseg.model_config import ModelConfig
+from flowseg.options import SegmentOptions
 from flowseg.segmentation import Segmentation
 
 

@@ -24,7 +24,8 @@ from flowseg import cli
 from flowseg.errors import InputError, MissingExtra, OptionError
 from flowseg.exports import parquet
 from flowseg.folder import SAVES, STATE, Job, from_flows, run
-from flowseg.options import ModelConfig, SegmentOptions, Thresholds
+from flowseg.model_config import ModelConfig, Thresholds
+from flowseg.options import SegmentOptions
 from tests.filling import filled
 from tests.folder.fakes import FakeModel, save
 

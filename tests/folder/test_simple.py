@@ -9,7 +9,7 @@ import tifffile
 import flowseg
 from flowseg import checkpoint
 from flowseg.errors import OptionError
-from flowseg.options import Architecture, ModelConfig
+from flowseg.model_config import Architecture, ModelConfig
 from tests.folder.fakes import save
 from tests.networks import scrambled
 

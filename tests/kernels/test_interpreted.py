@@ -12,7 +12,8 @@ from flowseg.checkpoint._shapes import shapes
 from flowseg.engines.winograd_engine import WinogradEngine
 from flowseg.instances import Instances
 from flowseg.kernels import run_shapes, runs
-from flowseg.options import Architecture, MaskOptions, OverlapOptions
+from flowseg.model_config import Architecture
+from flowseg.options import MaskOptions, OverlapOptions
 from flowseg.sources.coco_json import read_segmentations
 from tests.shapes import logits, solid_cells
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from flowseg import checkpoint, cli
-from flowseg.options import Architecture, ModelConfig
+from flowseg.model_config import Architecture, ModelConfig
 from flowseg.report import page
 from flowseg.synthetic import write_sartorius
 from tests.networks import scrambled

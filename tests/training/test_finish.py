@@ -7,7 +7,7 @@ import pytest
 
 from flowseg.checkpoint import Checkpoint
 from flowseg.dataset import CropOptions
-from flowseg.options import ModelConfig, Thresholds
+from flowseg.model_config import ModelConfig, Thresholds
 from flowseg.training import Report, Split, TrainOptions
 from flowseg.training.finish import Looked, card, summary
 from flowseg.training.loop import Task

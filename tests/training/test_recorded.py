@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flowseg.errors import TrainingError
-from flowseg.options import Architecture
+from flowseg.model_config import Architecture
 from flowseg.training.options import TrainOptions
 from flowseg.training.recorded import WARM
 from flowseg.training.step import Stepper

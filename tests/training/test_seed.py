@@ -8,8 +8,8 @@ import torch
 
 from flowseg import checkpoint
 from flowseg.dataset import CropOptions
+from flowseg.model_config import Architecture, ModelConfig
 from flowseg.network import Network, drawn
-from flowseg.options import Architecture, ModelConfig
 from flowseg.training import Asked, NewModel, TrainOptions, run
 from tests.training.data import items
 

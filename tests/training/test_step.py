@@ -15,8 +15,8 @@ import torch
 
 from flowseg.dataset import Batch
 from flowseg.errors import OptionError, TrainingError
+from flowseg.model_config import Architecture
 from flowseg.network import Network
-from flowseg.options import Architecture
 from flowseg.training import recorded, step
 from flowseg.training.ahead import Tensors, tensors
 from flowseg.training.options import TrainOptions

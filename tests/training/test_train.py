@@ -22,7 +22,8 @@ from flowseg.dataset import Batch, CropOptions
 from flowseg.dynamics import find_masks
 from flowseg.errors import InputError, ModelError, OptionError, TrainingError
 from flowseg.instances import Instances
-from flowseg.options import MaskOptions, Thresholds
+from flowseg.model_config import Thresholds
+from flowseg.options import MaskOptions
 from flowseg.segment import load_model
 from flowseg.sources.collection import Item
 from flowseg.training import Asked, NewModel, Split, TrainOptions, run

@@ -11,8 +11,9 @@ import pytest
 
 from flowseg import checkpoint, metrics
 from flowseg.instances import Instances
+from flowseg.model_config import Architecture, ModelConfig, Thresholds
 from flowseg.network import Network
-from flowseg.options import Architecture, ModelConfig, SegmentOptions, Thresholds
+from flowseg.options import SegmentOptions
 from flowseg.segment import Model
 from flowseg.training import split, tuning, validation
 from flowseg.training.tuning import DiameterChoice
