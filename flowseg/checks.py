@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -70,17 +70,31 @@ def tuple_of(name: str, value: object) -> tuple[Any, ...]:
     return tuple(value)
 
 
-def whole(name: str, value: object, low: int, high: int) -> None:
+def whole(name: str, value: object, low: int, high: int | None = None) -> None:
     """Want a whole number."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) <= high:
-        raise OptionError(f"{name} is {short(value)}; wanted a whole number from {low} to {high}")
+    right = isinstance(value, Integral) and not isinstance(value, bool)
+    if not right or not low <= value <= (math.inf if high is None else high):  # type: ignore[operator]
+        wanted = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise OptionError(f"{name} is {short(value)}; wanted a whole number {wanted}")
 
 
-def number(name: str, value: object, low: float, high: float) -> None:
+def number(name: str, value: object, low: float, high: float | None = None) -> None:
     """Want a finite number."""
+    if not _finite(value) or not low <= value <= (math.inf if high is None else high):
+        wanted = f"of at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+        raise OptionError(f"{name} is {short(value)}; wanted a number {wanted}")
+
+
+def part(name: str, value: object) -> None:
+    """Want a part that leaves something over."""
+    if not _finite(value) or not 0 <= value < 1:
+        raise OptionError(f"{name} is {short(value)}; wanted a number from 0 to less than 1")
+
+
+def _finite(value: Any) -> TypeGuard[float]:
+    """Whether a value is a finite number; whole ones may be too long for `math.isfinite`."""
     right = isinstance(value, Real) and not isinstance(value, bool)
-    if not right or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
-        raise OptionError(f"{name} is {short(value)}; wanted a number from {low:g} to {high:g}")
+    return right and bool(-math.inf < value < math.inf)
 
 
 def percentiles(name: str, pair: tuple[float, float]) -> None:

@@ -92,6 +92,7 @@ def test_architectures_that_cannot_be(values: dict[str, Any], text: str) -> None
         ({"diameter_mean": 0}, "diameter_mean is 0"),
         ({"diameter_mean": float("nan")}, "diameter_mean is nan"),
         ({"diameter_mean": "x" * 999}, r"diameter_mean is 'x{76}\.\.\.; wanted a number"),
+        ({"diameter_mean": 10**400}, "diameter_mean is 10000"),
         ({"diameter_labels": -1.0}, "diameter_labels is -1.0"),
         ({"channel_names": ["cyto"]}, "wanted one for each of 2 channels"),
         ({"channel_names": [1, 2]}, "a channel name is 1"),

@@ -1,11 +1,10 @@
 """What can be set about a training, as one frozen record."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from flowseg import checks
 from flowseg.dataset import CropOptions
-from flowseg.errors import OptionError
 
 FREEZE = ("none", "encoder", "all-but-output")
 
@@ -79,36 +78,22 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         checks.plain(self)
-        for item in fields(self):
-            self._check_kind(item.name, item.type.__name__ if isinstance(item.type, type) else str(item.type))
         for name in ("epochs", "batch_size", "reports", "validation_images"):
-            self._wanted(name, getattr(self, name) >= 1, "at least 1")
-        self._wanted("crops", self.crops is None or self.crops >= 1, "at least 1")
-        self._wanted("workers", self.workers is None or self.workers >= 1, "at least 1")
-        self._wanted("lr", self.lr is None or 0 < self.lr < 10, "more than 0 and less than 10")
-        self._wanted("ema", 0 <= self.ema < 1, "from 0 to less than 1")
-        self._wanted("warmup", 0 <= self.warmup < 1, "from 0 to less than 1")
-        self._wanted("seed", 0 <= self.seed < 2**31, "from 0 to 2147483647")
-        for name in ("weight_decay", "clip", "patience", "save_seconds"):
-            self._wanted(name, getattr(self, name) >= 0, "0 or more")
-        self._wanted("freeze", self.freeze in FREEZE, f"one of {', '.join(FREEZE)}")
-        self._wanted("precision", self.precision in ("auto", "fp32", "bf16"), "one of auto, fp32, bf16")
-
-    def _check_kind(self, name: str, kind: str) -> None:
-        """Refuse text for numbers, and parts of what is counted."""
-        value = getattr(self, name)
-        if value is None and kind.endswith("| None"):
-            return
-        if kind.startswith("int"):
-            self._wanted(name, isinstance(value, int) and not isinstance(value, bool), "a whole number")
-        elif kind.startswith("float"):
-            self._wanted(name, isinstance(value, int | float) and not isinstance(value, bool), "a number")
-        elif kind.startswith("bool"):
-            checks.flag(name, value)
-
-    def _wanted(self, name: str, right: bool, what: str) -> None:
-        if not right:
-            raise OptionError(f"{name} is {getattr(self, name)!r}; wanted {what}")
+            checks.whole(name, getattr(self, name), 1)
+        for name in ("crops", "workers"):
+            if getattr(self, name) is not None:
+                checks.whole(name, getattr(self, name), 1)
+        checks.whole("patience", self.patience, 0)
+        checks.whole("seed", self.seed, 0, 2**31 - 1)
+        if self.lr is not None:
+            checks.number("lr", self.lr, 1e-12, 10)
+        for name in ("weight_decay", "clip", "save_seconds"):
+            checks.number(name, getattr(self, name), 0)
+        for name in ("ema", "warmup"):
+            checks.part(name, getattr(self, name))
+        checks.one_of("freeze", self.freeze, FREEZE)
+        checks.one_of("precision", self.precision, ("auto", "fp32", "bf16"))
+        checks.flag("compile", self.compile)
 
     def steps(self, images: int) -> int:
         """Return how many batches the training has."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from flowseg import checks
 from flowseg.errors import OptionError
 from flowseg.sources.collection import Item
 from flowseg.words import many
@@ -52,8 +53,7 @@ def held_out(items: Sequence[Item], part: float, seed: int, *, group: str = "", 
     >>> len(split.train), len(split.validation)
     (6, 2)
     """
-    if not 0 <= part < 1:
-        raise OptionError(f"the part held back is {part!r}; wanted a number from 0 to less than 1")
+    checks.part("the part held back", part)
     if part == 0:
         return Split(list(items), [])
     count = len(set(_values(items, group) if group else [item.name for item in items]))

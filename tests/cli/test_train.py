@@ -230,7 +230,7 @@ def test_all_problems_are_told_before_training(tmp_path: Path) -> None:
         (["--widths", "4;6"], "wanted whole numbers"),
         (["--fold", "1"], "--fold was given without --folds"),
         (["--folds", "3", "--val-part", "0.3"], "--folds and --val-part both say what to validate on"),
-        (["--batch-size", "0"], "--batch-size is 0; wanted at least 1"),
+        (["--batch-size", "0"], "--batch-size is 0; wanted a whole number of at least 1"),
         (["--evenness", "0.5"], "--evenness is 0.5, and nothing is balanced"),
         (["--order", "row"], "(read as pairs) has no use for an order of run lengths"),
         (["--folds", "3", "--fold", "all"], "several processes train one fold at a time"),

@@ -60,9 +60,13 @@ def test_seeds_differ() -> None:
 
 def test_what_cannot_be_split_is_refused() -> None:
     items = named(10, plates=1)
-    for wrong in (lambda: held_out(items, 1.0, 0), lambda: fold(items, 2, 2, 0), lambda: fold(items[:2], 5, 4, 0)):
-        with pytest.raises(OptionError):
-            wrong()
+    for part in (1.0, -0.1, float("nan"), "half"):
+        with pytest.raises(OptionError, match=r"part held back is \S+; wanted a number from 0 to less than 1"):
+            held_out(items, part, 0)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="fold 2 of 2; wanted at least 2 folds, counted from 0"):
+        fold(items, 2, 2, 0)
+    with pytest.raises(OptionError, match="2 images cannot be split in 5 parts: one is empty"):
+        fold(items[:2], 5, 4, 0)
     with pytest.raises(OptionError, match="in 1 group of plate"):
         fold(items, 2, 0, 0, group="plate")
     with pytest.raises(OptionError, match="no column 'day'; there are kind, plate"):

@@ -1,7 +1,9 @@
 """One step: the loss is Cellpose's, frozen parts stay, wrong numbers stop it, processes agree with one."""
 
 import io
+import math
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -277,18 +279,38 @@ def test_a_state_restores_everything() -> None:
         assert tensor.equal(second.kept.state_dict()[name]), name
 
 
-def test_options_are_checked() -> None:
-    for name, value in {
-        "batch_size": 0,
-        "ema": 1.0,
-        "freeze": "half",
-        "lr": -1.0,
-        "precision": "fp8",
-        "crops": 0,
-    }.items():
-        with pytest.raises(OptionError, match=name):
-            TrainOptions(**{name: value})
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("epochs", 0, "a whole number of at least 1"),
+        ("batch_size", 0, "a whole number of at least 1"),
+        ("batch_size", True, "a whole number of at least 1"),
+        ("reports", 2.5, "a whole number of at least 1"),
+        ("validation_images", "all", "a whole number of at least 1"),
+        ("crops", 0, "a whole number of at least 1"),
+        ("workers", 0, "a whole number of at least 1"),
+        ("patience", -1, "a whole number of at least 0"),
+        ("seed", 2**31, "a whole number from 0 to 2147483647"),
+        ("lr", 0, "a number from 1e-12 to 10"),
+        ("lr", "fast", "a number from 1e-12 to 10"),
+        ("weight_decay", math.nan, "a number of at least 0"),
+        ("clip", -1.0, "a number of at least 0"),
+        ("save_seconds", math.inf, "a number of at least 0"),  # which config.json could not hold
+        ("ema", 1.0, "a number from 0 to less than 1"),
+        ("warmup", -0.1, "a number from 0 to less than 1"),
+        ("freeze", "half", "one of none, encoder, all-but-output"),
+        ("precision", "fp8", "one of auto, fp32, bf16"),
+        ("compile", 1, "true or false"),
+    ],
+)
+def test_options_are_checked(name: str, value: object, wanted: str) -> None:
+    with pytest.raises(OptionError, match=rf"^{name} is {re.escape(repr(value))}; wanted {wanted}$"):
+        TrainOptions(**{name: value})  # type: ignore[arg-type]
+
+
+def test_steps_are_batches_of_all_epochs() -> None:
     assert TrainOptions(epochs=3, batch_size=4).steps(10) == 8
+    assert TrainOptions(crops=9, batch_size=4).steps(10) == 3
 
 
 def test_shared_normalisation_replaces_every_layer() -> None:
