@@ -2,11 +2,11 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flowseg.errors import FlowsegError
+from flowseg.errors import FlowsegError, InputError
 from flowseg.instances import Instances
 from flowseg.sources import image_files
 from flowseg.sources._search import EXTENSIONS, part_key
@@ -84,6 +84,15 @@ def files_in(folder: Path, endings: Iterable[str] = EXTENSIONS) -> list[Path]:
             if not entry.name.startswith(".") and entry.name.lower().endswith(wanted) and entry.is_file()
         ]
     return [folder / name for name in sorted(names, key=part_key)]
+
+
+def the_one(folder: Path, found: Sequence[Path], what: str, kind: str) -> Path:
+    """Return the only file of its kind that a folder has."""
+    if not found:
+        raise InputError(f"{folder} has no {what}: wanted one {kind} file")
+    if len(found) > 1:
+        raise InputError(f"{folder} has several {what}s, {told(each.name for each in found)}: name one {kind} file")
+    return found[0]
 
 
 def folders_in(folder: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from flowseg.instances import Instances
 from flowseg.kernels import polygons
 from flowseg.sources import _coco_pictures
 from flowseg.sources._coco_pictures import Picture, Places, Shape, identity, printed
-from flowseg.sources._gather import Gathered, files_in, held, told, told_shape, whole
+from flowseg.sources._gather import Gathered, files_in, held, the_one, told, told_shape, whole
 from flowseg.sources.collection import Category, Collection, Item
 from flowseg.words import many
 
@@ -56,11 +56,7 @@ def read(path: Path, *, images: Path | None = None) -> Collection:
         searched. For a list of results, the COCO file that names the images.
     """
     if path.is_dir():
-        found = _files(path)
-        if len(found) != 1:
-            what = f"several COCO files, {told(each.name for each in found)}: name" if found else "no COCO file: wanted"
-            raise InputError(f"{path} has {what} one JSON file")
-        path = found[0]
+        path = the_one(path, _files(path), "COCO file", "JSON")
     content = _json(path)
     if isinstance(content, list):
         if images is None or images.is_dir():

@@ -15,7 +15,7 @@ from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
 from flowseg.rle import Order
 from flowseg.sources import _csv
-from flowseg.sources._gather import Gathered, files_in, held, told, told_shape, whole
+from flowseg.sources._gather import Gathered, files_in, held, the_one, told, told_shape, whole
 from flowseg.sources._kaggle_pictures import named, pictures_of, unsafe_id
 from flowseg.sources.collection import Collection, Item
 
@@ -121,11 +121,7 @@ def read(
     if order not in (None, "row", "column"):
         raise OptionError(f"order is {order!r}; wanted 'row' or 'column'")
     if path.is_dir():
-        found = tables(path)
-        if len(found) != 1:
-            what = f"several tables, {told(table.name for table in found)}: name" if found else "no table: wanted"
-            raise InputError(f"{path} has {what} one CSV file")
-        path = found[0]
+        path = the_one(path, tables(path), "table", "CSV")
     return _collected(path, images, order, {item.name: item for item in like or ()})
 
 

@@ -791,3 +791,23 @@ def test_tables_beside_that_are_not_utf_8_are_told(tmp_path: Path, line: int, te
 def test_a_table_beside_may_have_been_written_on_windows(tmp_path: Path) -> None:
     (tmp_path / "kinds.csv").write_bytes(b"\xef\xbb\xbffile_name;kind\r\nD:\\cells\\a.png;large\r\nb.png;small\r\n")
     assert columns_beside(tmp_path) == {"a": {"kind": "large"}, "b": {"kind": "small"}}
+
+
+@pytest.mark.parametrize(
+    ("format_", "ending", "text", "what"),
+    [
+        ("kaggle", "csv", "id,annotation,width,height\na,1 2,5,5\n", ("table", "CSV")),
+        ("coco", "json", '{"images": [], "annotations": [], "categories": []}', ("COCO file", "JSON")),
+    ],
+)
+def test_a_folder_is_opened_by_the_one_file_it_has(
+    tmp_path: Path, format_: str, ending: str, text: str, what: tuple[str, str]
+) -> None:
+    kind, file = what
+    with pytest.raises(InputError, match=rf"has no {kind}: wanted one {file} file$"):
+        open_collection(tmp_path, format_)
+    (tmp_path / f"a.{ending}").write_text(text)
+    assert open_collection(tmp_path, format_).format == format_
+    (tmp_path / f"b.{ending}").write_text(text)
+    with pytest.raises(InputError, match=rf"has several {kind}s, a\.{ending}, b\.{ending}: name one {file} file$"):
+        open_collection(tmp_path, format_)
