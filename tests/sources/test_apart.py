@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowseg.sources.data_sets import open_collection
-from tests.sources.test_data_sets import label_image, picture, write_table
+from tests.sources.data import label_image, picture, write_table
 
 IDS = ("a/b.png", "c/b.png", "a__b.png", "a__b", "b.png", "b.tif", "b", "a/b", "b.png.png", "\u00e9", "e\u0301")
 FILES = ("a/b.png", "a/b.tif", "c/b.png", "a__b.png", "b.png", "b.tif", "b.png.png", "\u00e9.png", "e\u0301.png")

@@ -18,8 +18,7 @@ from flowseg.sources.collection import Item
 from flowseg.training import Asked, NewModel, Split, run
 from flowseg.training.reading import read
 from flowseg.training.waiting import Watch, silent
-from tests.training.data import items
-from tests.training.test_train import OPTIONS, TINY
+from tests.training.data import OPTIONS, TINY, items
 
 CONFIG = TINY.new.config()
 
