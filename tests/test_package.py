@@ -36,24 +36,43 @@ def test_constraints_pin_every_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
-    extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["test"], *extras["docs"]]
-    for requirement in wanted:
+    of_their_own = ("all", "bench")  # the others again, and what has an environment of its own
+    extras = [names for extra, names in project["optional-dependencies"].items() if extra not in of_their_own]
+    for requirement in [*project["dependencies"], *(name for names in extras for name in names)]:
         name = requirement.split(">")[0].split("=")[0].split("[")[0].strip().lower().replace("_", "-")
         assert name in pinned, f"{name} has no line in constraints.txt"
 
 
-def test_the_registry_travels_in_the_wheel(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked wheel."""
     pytest.importorskip("hatchling")
+    built, unpacked = tmp_path_factory.mktemp("built"), tmp_path_factory.mktemp("unpacked")
     build = "import sys, hatchling.build; print(hatchling.build.build_wheel(sys.argv[1]))"
     done = subprocess.run(
-        [sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", build, str(built)], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    unpacked = tmp_path / "unpacked"
-    with zipfile.ZipFile(tmp_path / done.stdout.split()[-1]) as wheel:
-        wheel.extractall(unpacked)
+    with zipfile.ZipFile(built / done.stdout.split()[-1]) as file:
+        file.extractall(unpacked)
+    return unpacked
+
+
+def files_in(folder: Path) -> set[str]:
+    """Return the files of a folder, without what Python and Numba keep there of modules that ran."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+    return {path.relative_to(folder).as_posix() for path in found}
+
+
+def test_the_wheel_holds_the_package_and_its_models_and_nothing_else(wheel: Path) -> None:
+    held = {name for name in files_in(wheel) if ".dist-info/" not in name}
+    models = {f"flowseg/_models/{name}" for name in files_in(ROOT / "models")}
+    assert held == {f"flowseg/{name}" for name in files_in(ROOT / "flowseg")} | models
+    assert {"flowseg/py.typed", "flowseg/report/page.html", "flowseg/_models/nuclei/nuclei.safetensors"} <= held
+
+
+def test_the_registry_of_a_wheel_is_found_beside_its_package(wheel: Path) -> None:
     ask = "from flowseg import registry; print(registry.folder(), len(registry.entries()))"
-    done = subprocess.run([sys.executable, "-c", ask], cwd=unpacked, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", ask], cwd=wheel, capture_output=True, text=True, check=True)
     folder, count = done.stdout.split()
-    assert Path(folder) == unpacked / "flowseg" / "_models"
+    assert Path(folder) == wheel / "flowseg" / "_models"
     assert int(count) > 20
