@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from flowseg import FlowsegError, flows_to_masks, masks_to_flows
-from flowseg.dynamics import find_masks
+from flowseg.dynamics import find_candidates, find_masks
+from flowseg.flows import masks_to_directions
 from flowseg.options import MaskOptions
 from tests.shapes import label_images, logits, solid_cells
 
@@ -130,6 +131,43 @@ def test_each_filter_says_what_it_took() -> None:
     assert (masks.candidates, masks.too_large, masks.inconsistent, masks.too_small) == (4, 1, 1, 1)
     assert masks.foreground == np.count_nonzero(labels)
     assert ((masks.labels > 0) == (labels == 4)).all()
+
+
+@pytest.mark.parametrize("target", ["diffusion", "distance"])
+def test_the_flow_threshold_is_the_mean_squared_difference(target: str) -> None:
+    labels = solid_cells(120, 18, seed=2)
+    flows = (masks_to_flows if target == "diffusion" else masks_to_directions)(labels)
+    flows += np.random.default_rng(3).normal(0, np.linspace(0.05, 0.8, 120), flows.shape).astype(np.float32)
+    how = MaskOptions(flow_threshold=0, min_size=0, max_size_fraction=1, target=target)
+    found = find_candidates(flows, logits(labels), how)
+    errors = {}
+    for label in np.unique(found.image[found.image > 0]):
+        mask = found.image == label
+        alone = (masks_to_flows if target == "diffusion" else masks_to_directions)(mask)
+        whole = target == "distance" or ndimage.label(mask, np.ones((3, 3)))[1] == 1
+        if whole:  # what no heat reaches counts as having no flow
+            errors[label] = np.square(alone - flows)[:, mask].sum(axis=0).mean()
+    assert len(errors) > 10
+    for label, error in errors.items():
+        assert found.errors[label] == pytest.approx(error, rel=1e-5)
+        assert found.passing(error * 1.0001, 0)[label]
+        assert not found.passing(error * 0.9999, 0)[label]
+
+
+def test_what_is_as_much_as_a_limit_says_is_kept() -> None:
+    labels = np.zeros((20, 20), np.int32)
+    labels[3:11, 4:14] = 1  # a fifth of the image
+    flows, cellprob = masks_to_flows(labels), np.where(labels > 0, 1.5, -5)
+
+    def kept(**options: float) -> bool:
+        return bool(flows_to_masks(flows, cellprob, **options).any())  # type: ignore[arg-type]
+
+    assert kept(max_size_fraction=0.2)
+    assert not kept(max_size_fraction=0.1999)
+    assert kept(min_size=80)
+    assert not kept(min_size=81)
+    assert kept(cellprob_threshold=1.4999)
+    assert not kept(cellprob_threshold=1.5)  # a logit has to be above
 
 
 def test_holes_are_filled_with_what_is_in_them() -> None:
