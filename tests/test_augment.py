@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from flowseg.augment import NOTHING, AugmentOptions, Source, crop
+from flowseg.augment import NOTHING, AugmentOptions, Crop, Source, crop
 from flowseg.errors import OptionError
 from flowseg.flows import masks_to_directions, masks_to_flows
 from flowseg.kernels.distance import inner_distances
@@ -132,6 +132,89 @@ def test_inversion_and_brightness_leave_the_outside_alone() -> None:
     made = crop(source(np.ones((8, 8), np.int32), planes), 16, 1.0, np.random.default_rng(0), options)
     assert (made.image[0][made.labels > 0] == 0.75).all()
     assert (made.image[0][made.labels == 0] == 0).all()
+
+
+def crops_of(labels: np.ndarray, planes: np.ndarray | None = None, count: int = 80, **changed: object) -> list[Crop]:
+    """Return crops of a whole square image in which one thing changes."""
+    options = replace(NOTHING, **changed)  # type: ignore[arg-type]
+    side = len(labels)
+    return [crop(source(labels, planes), side, 1.0, np.random.default_rng(seed), options) for seed in range(count)]
+
+
+def test_half_of_the_crops_are_mirrored() -> None:
+    labels = np.arange(1, 65, dtype=np.int32).reshape(8, 8)
+    mirrored = [(made.labels == labels[:, ::-1]).all() for made in crops_of(labels, flip=True)]
+    assert 20 < sum(mirrored) < 60
+    for made, other in zip(crops_of(labels, flip=True), mirrored, strict=True):
+        assert (made.labels == (labels[:, ::-1] if other else labels)).all()
+        assert (made.image[0] == made.labels).all()
+
+
+def test_crops_are_turned_by_any_angle() -> None:
+    labels = np.zeros((61, 61), np.int32)
+    labels[28:33, 48:53] = 1  # 20 pixels to the right of the middle
+    places = np.array([np.argwhere(made.labels).mean(axis=0) - 30 for made in crops_of(labels, rotate=True)])
+    np.testing.assert_allclose(np.hypot(*places.T), 20, atol=0.5)
+    angles = np.sort(np.arctan2(*places.T))
+    assert np.diff(angles, append=angles[0] + 2 * np.pi).max() < 0.8
+
+
+def test_crops_are_as_often_larger_as_smaller() -> None:
+    labels = (np.hypot(*(np.mgrid[:101, :101] - 50)) < 20).astype(np.int32)
+    zooms = np.sqrt([np.count_nonzero(made.labels) / np.count_nonzero(labels) for made in crops_of(labels, scale=1.0)])
+    assert 0.48 < zooms.min() < 0.6
+    assert 1.7 < zooms.max() < 2.05
+    assert abs(np.log(zooms).mean()) < 0.15
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["numbers", "floats"])
+@pytest.mark.parametrize("name", ["contrast", "brightness", "gamma"])
+def test_intensities_change_as_much_as_they_may(name: str, stored: bool) -> None:
+    planes = np.random.default_rng(0).integers(1, 256, (1, 32, 32)).astype(np.uint8)
+    level = np.linspace(0, 1, 256, dtype=np.float32)
+    labels = np.ones((32, 32), np.int32)
+    given = (
+        Source(planes, level[None], labels) if stored else Source(level[planes], np.empty((1, 0), np.float32), labels)
+    )
+    options = replace(NOTHING, **{name: 0.5})
+    drawn = []
+    for seed in range(80):
+        image, before = crop(given, 32, 1.0, np.random.default_rng(seed), options).image, level[planes]
+        if name == "brightness":
+            drawn.append(float((image - before).mean()))
+            wanted = before + drawn[-1]
+        elif name == "contrast":
+            drawn.append(float(image.sum() / before.sum()))
+            wanted = before * drawn[-1]
+        else:
+            drawn.append(float(np.log(image[before < 1]).sum() / np.log(before[before < 1]).sum()))
+            wanted = before ** drawn[-1]
+        np.testing.assert_allclose(image, wanted, atol=1e-4)
+    low, high = (-0.5, 0.5) if name == "brightness" else (1 / 1.5, 1.5)
+    assert low < min(drawn) < low + 0.1
+    assert high - 0.1 < max(drawn) < high
+
+
+def test_channels_but_the_first_are_dropped() -> None:
+    planes = np.ones((3, 16, 16), np.float32)
+    images = [made.image for made in crops_of(np.ones((16, 16), np.int32), planes, drop=0.5)]
+    gone = np.array([[not plane.any() for plane in image] for image in images])
+    assert not gone[:, 0].any()
+    assert (gone.sum(axis=1) <= 1).all()
+    assert 20 < gone.any(axis=1).sum() < 60
+    assert gone[:, 1].any()
+    assert gone[:, 2].any()
+
+
+@pytest.mark.parametrize(("name", "sign"), [("blur", -1), ("noise", 1)])
+def test_a_quarter_of_the_crops_is_blurred_or_noisy(name: str, sign: int) -> None:
+    planes = np.random.default_rng(0).random((1, 64, 64), np.float32)
+    changes = [
+        sign * (made.image.std() - planes.std())
+        for made in crops_of(np.ones((64, 64), np.int32), planes, **{name: 1.0})
+    ]
+    assert min(changes) >= 0
+    assert 8 < sum(change > 0 for change in changes) < 34
 
 
 def test_an_empty_channel_stays_empty() -> None:
