@@ -15,7 +15,7 @@ from pages import put
 from flowseg.instances import Instances
 from flowseg.segment import load_model
 from flowseg.sources.collection import Item
-from flowseg.training.finish import Looked, summary
+from flowseg.training.finish import Looked, summary, with_interval
 from flowseg.training.validation import look, median_diameter, precisions
 
 
@@ -68,7 +68,7 @@ precision, means over images, with 95 % intervals over images redrawn. `benchmar
     ]
     rows = [
         f"| {found.group} | {found.images} | {found.instances} | "
-        + " | ".join(f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in (found.ap50, found.ap75, found.map))
+        + " | ".join(with_interval(*score) for score in (found.ap50, found.ap75, found.map))
         + " |"
         for found in summary(looked, seed=1)
     ]

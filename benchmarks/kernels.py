@@ -64,7 +64,7 @@ def main() -> None:
         return
     rows = [row for side in options.sizes for row in rows_of_side(side, options.masks, options.repeats)]
     rows.append(crop_row(options.masks))
-    put(page(rows), options.out)
+    put(page(rows, options.repeats), options.out)
 
 
 def rows_of_side(side: int, masks: Path, repeats: int) -> list[Row]:
@@ -223,12 +223,12 @@ def cells(side: int, diameter: int = 60) -> Labels:
     return labels
 
 
-def page(rows: list[Row]) -> str:
+def page(rows: list[Row], repeats: int) -> str:
     table = "\n".join(row.text() for row in rows)
     return f"""## Kernels
 
 `benchmarks/kernels.py`, flowseg {__version__} beside cellpose 3.1.1.2, {datetime.date.today()}, {processor()},
-numpy {np.__version__}, Python {platform.python_version()}. Medians of 5 runs in
+numpy {np.__version__}, Python {platform.python_version()}. Medians of {repeats} runs in
 turn (on 8192 the peer ran once). Memory is the peak beside the result, in bytes a pixel.
 
 | what | image | side | flowseg, ms | cellpose, ms | ratio | bytes a pixel |

@@ -16,7 +16,7 @@ from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
 from flowseg.model_config import ModelConfig, Thresholds
 from flowseg.options import MaskOptions
-from flowseg.tune import Choice, Predicted, Tuned, tune
+from flowseg.tune import Choice, Predicted, Tuned, _choice, _Grid, tune
 from tests.shapes import label_images, logits, solid_cells
 
 CELLPROBS, FLOWS, SIZES = (-1.0, 0.0, 1.5), (0.1, 0.4, 0.0), (0, 9, 40)
@@ -141,6 +141,17 @@ def test_one_image_moves_nothing() -> None:
     chosen = tuned(one._replace(cellprob=one.cellprob - 2.5)).overall
     assert chosen.thresholds == Thresholds(0.0, 0.4, 15)
     assert chosen.best_score > chosen.score + 0.5
+
+
+@pytest.mark.parametrize(("errors", "moves"), [(0.5, False), (0.9, False), (1.1, True), (4.0, True)])
+@pytest.mark.parametrize("count", [4, 100])
+def test_a_gain_counts_from_one_standard_error_on(count: int, errors: float, moves: bool) -> None:
+    start = Thresholds()
+    grid = _Grid.of((1.0,), (0.4,), (15,), start)
+    gains = np.random.default_rng(0).normal(size=count)
+    gains = (gains - gains.mean()) / gains.std(ddof=1) + errors / np.sqrt(count)
+    scores = np.stack([np.zeros(count), 0.1 * gains], axis=1)
+    assert (_choice(scores, grid, start, start, 0.0).thresholds.cellprob_threshold == 1.0) is moves
 
 
 def test_groups_have_their_own_where_they_gain() -> None:

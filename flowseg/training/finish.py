@@ -172,13 +172,14 @@ def _scores(rows: Sequence[Row], worst: Sequence[Looked], resized: str) -> list[
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        cells = [_with_interval(*score) for score in (row.ap50, row.ap75, row.map)]
+        cells = [with_interval(*score) for score in (row.ap50, row.ap75, row.map)]
         lines.append(f"| {row.group} | {row.images} | {row.instances} | {' | '.join(cells)} |")
     names = ", ".join(f"{one.name} ({np.mean(one.aps):.2f})" for one in worst)
     return [*lines, "", f"Worst images: {names}."]
 
 
-def _with_interval(mean: float, low: float | None, high: float | None) -> str:
+def with_interval(mean: float, low: float | None, high: float | None) -> str:
+    """Return a mean and its interval, if it has one, as a table holds them."""
     return f"{mean:.3f}" if low is None else f"{mean:.3f} ({low:.3f} to {high:.3f})"
 
 

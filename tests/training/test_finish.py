@@ -11,6 +11,7 @@ from flowseg.model_config import ModelConfig, Thresholds
 from flowseg.training import Report, Split, TrainOptions
 from flowseg.training.finish import Looked, card, summary
 from flowseg.training.loop import Task
+from flowseg.training.validation import THRESHOLDS
 from tests.training.data import items
 
 CONFIG = ModelConfig(name="mine", diameter_labels=16.0)
@@ -32,6 +33,13 @@ def test_one_image_has_no_interval(tmp_path: Path) -> None:
     lines = card_of(tmp_path / "data").splitlines()
     assert "| b | 1 | 3 | 0.700 | 0.700 | 0.700 |" in lines
     assert any(line.startswith("| a | 2 | 6 | 0.550 (0.500 to 0.600) |") for line in lines)
+
+
+def test_intervals_are_as_wide_as_theory_says() -> None:
+    """Half of the images score 1 and half 0: the mean of n has a standard error of 0.5 / sqrt(n)."""
+    (row,) = summary([Looked(str(k), "", 1, (float(k % 2),) * len(THRESHOLDS)) for k in range(400)], seed=0)
+    for score in (row.ap50, row.ap75, row.map):
+        assert score == pytest.approx((0.5, 0.5 - 1.96 * 0.025, 0.5 + 1.96 * 0.025), abs=0.006)
 
 
 def test_thresholds_of_groups_are_told(tmp_path: Path) -> None:
