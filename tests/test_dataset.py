@@ -15,6 +15,7 @@ from flowseg.flows import masks_to_directions, masks_to_flows
 from flowseg.instances import Instances
 from flowseg.model_config import Architecture, ModelConfig
 from flowseg.sources.collection import Item
+from flowseg.training.validation import median_diameter
 from tests.shapes import solid_cells
 
 ONE = ModelConfig(architecture=Architecture(channels=1), diameter_mean=20)
@@ -52,6 +53,16 @@ def test_targets_are_flows_of_the_crop(tmp_path: Path, name: str, field: object)
     labels, target = crops.crop(7).labels, crops.batch([3, 7]).targets[1]
     np.testing.assert_allclose(target[:2], 5 * field(labels), atol=1e-6)
     assert (target[2] == (labels > 0)).all()
+
+
+def test_specks_do_not_say_how_far_an_image_is_enlarged(tmp_path: Path) -> None:
+    labels = np.zeros((40, 40), np.int32)
+    labels[19:21, 19:21] = 1  # 2.3 pixels across, and 5 are the least that is believed
+    tifffile.imwrite(tmp_path / "a.tif", labels.astype(np.uint8))
+    speck = Item("a", tmp_path / "a.tif", partial(Instances.from_labels, labels), {})
+    made = Crops([speck], ONE, CropOptions(size=32, augment=NOTHING)).crop(0)
+    assert np.count_nonzero(made.labels) == 4 * (20 / 5) ** 2
+    assert median_diameter(speck.instances()) == 5
 
 
 def test_each_image_comes_once_a_round(tmp_path: Path) -> None:
