@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flowseg.errors import InputError
-from flowseg.options import Architecture, ModelConfig
+from flowseg.model_config import Architecture, ModelConfig
 
 _DIAMETER = ModelConfig().diameter_mean  # pixels
 _ROUND = 8  # channels: every layer of the published networks but the first and the last has multiples of it
