@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
 
+from flowseg import spikes
 from flowseg.arrays import Floats
 from flowseg.errors import InputError, OptionError
 from flowseg.images import resize
@@ -44,12 +45,15 @@ class Normalization:
         Side in pixels of the squares that percentiles are taken over, interpolated between; 0 for the whole image.
     invert
         Whether cells are darker than what is around them: 0 and 1 change places.
+    clean
+        Whether hot and dead pixels of a camera are given what is around them; see `flowseg.spikes`.
     """
 
     percentiles: tuple[float, float] = (1.0, 99.0)
     limits: tuple[float, float] | tuple[tuple[float, float], ...] | None = None
     tile: int = 0
     invert: bool = False
+    clean: bool = False
 
     def __post_init__(self) -> None:
         if len(self.percentiles) != 2 or not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
@@ -80,6 +84,8 @@ class Normalized(NamedTuple):
         How many pixels were NaN or infinite.
     flat
         Whether the plane holds next to no contrast and became zeros.
+    spikes
+        How many hot or dead pixels were cleaned.
     """
 
     planes: Floats
@@ -87,12 +93,17 @@ class Normalized(NamedTuple):
     high: tuple[float, ...]
     replaced: tuple[int, ...]
     flat: tuple[bool, ...]
+    spikes: tuple[int, ...]
 
     def remarks(self) -> list[str]:
         """Say what a person should know: pixels replaced."""
         return [
-            f"input {number} of the network: {many(count, 'NaN or infinite pixel')}, in whose place its extremes are"
-            for number, count in enumerate(self.replaced)
+            f"input {number} of the network: {many(count, kind)}, in whose place {instead}"
+            for counts, kind, instead in (
+                (self.replaced, "NaN or infinite pixel", "its extremes are"),
+                (self.spikes, "hot or dead pixel", "the median of those around is"),
+            )
+            for number, count in enumerate(counts)
             if count
         ]
 
@@ -104,6 +115,7 @@ class _Done(NamedTuple):
     high: float
     replaced: int
     flat: bool
+    spikes: int
 
 
 def normalize(planes: npt.ArrayLike, options: Normalization | None = None) -> Normalized:
@@ -147,6 +159,7 @@ def normalize(planes: npt.ArrayLike, options: Normalization | None = None) -> No
         high=tuple(plane.high for plane in done),
         replaced=tuple(plane.replaced for plane in done),
         flat=tuple(plane.flat for plane in done),
+        spikes=tuple(plane.spikes for plane in done),
     )
 
 
@@ -178,7 +191,8 @@ def _normalize_plane(given: Array, limits: tuple[float, float] | None, out: Floa
     elif done:
         _scale(plane, low, high - low, out)
     _finish(out, done, options.invert, _LARGEST if limits is None else HUGE)
-    return _Done(low + offset, high + offset, replaced, not done)
+    cleaned = spikes.clean(out) if options.clean else 0
+    return _Done(low + offset, high + offset, replaced, not done, cleaned)
 
 
 def _scale(plane: Array, low: float | Floats, span: float | Floats, out: Floats) -> None:

@@ -81,6 +81,12 @@ class Model:
             "size_models": [size.digest for size in self._sizes if size is not None],
         }
 
+    @property
+    def _cleans(self) -> bool:
+        """Whether hot pixels are cleaned: for networks of colours, as `nuclei`, but not where Cellpose would not."""
+        ours = all(each.source == "flowseg" for each in self._checkpoints)
+        return ours and self.config.channel_names == channels.COLORS
+
     def segment(
         self,
         image: npt.ArrayLike | Image,
@@ -114,7 +120,7 @@ class Model:
         given = image if isinstance(image, Image) else images.from_array(image, axes)
         chosen = self._chosen(given, options)
         percentiles = options.percentiles or self.config.normalisation
-        how = Normalization(percentiles, tile=options.normalise_tile, invert=options.invert)
+        how = Normalization(percentiles, tile=options.normalise_tile, invert=options.invert, clean=self._cleans)
         normalised = _normalised(chosen.planes, how)
         most = max_bytes if max_bytes is not None else machine.memory().whole or None
         diameter, search = self._first_diameter(normalised.planes, options, most)

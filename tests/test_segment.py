@@ -189,6 +189,25 @@ def test_a_grey_image_is_normalised_once_for_a_network_of_colours(tmp_path: Path
     assert sum("1 NaN" in note for note in colour.notes) == 3
 
 
+def test_hot_pixels_do_not_reach_a_network_of_colours_and_are_told() -> None:
+    image = ndimage.gaussian_filter(picture(solid_cells(120, 30, seed=1)), 2)
+    hot = image.copy()
+    hot[::25, ::25] = 50_000
+    shape = Architecture(widths=(4, 6), channels=3)
+    config = ModelConfig(architecture=shape, channel_names=("red", "green", "blue"))
+    weights = {name: tensor.numpy() for name, tensor in scrambled(shape).state_dict().items()}
+    engine = TorchEngine(shape, weights)
+
+    def moved(source: str, **settings: object) -> float:
+        model = Model([Checkpoint(config, weights, "0" * 64, source)], [engine], ["colours"])
+        found = model.segment(hot, diameter=30, **settings)
+        assert any("25 hot or dead pixels" in note for note in found.notes) == (source == "flowseg")
+        return float(abs(found.cellprob - model.segment(image, diameter=30, **settings).cellprob).max())
+
+    assert moved("flowseg") < 0.05 * moved("cellpose")
+    assert moved("flowseg", invert=True) < 0.05 * moved("cellpose", invert=True)
+
+
 def test_a_colour_without_contrast_is_not_the_end_of_a_network_of_colours(tmp_path: Path) -> None:
     shape = Architecture(widths=(4, 6), channels=3)
     config = ModelConfig(architecture=shape, channel_names=("red", "green", "blue"))
