@@ -142,9 +142,7 @@ def for_network(image: Image, choice: ChannelChoice, names: Sequence[str], count
         wanted = "one, or two: to segment, and nuclei" if count == 2 else "one"
         raise OptionError(f"{len(choice.items)} channels are chosen, {_said(choice)}; the network takes {wanted}")
     chosen = choice.take(image, (names[0], names[1]) if len(names) == 2 else ("cytoplasm", "nucleus"))
-    if count == 1:
-        return Chosen(chosen.planes[:1], _source(image, chosen.first), chosen.first, None)
-    return chosen
+    return _first_alone(image, chosen, 1) if count == 1 else chosen
 
 
 def _colors(image: Image, choice: ChannelChoice) -> Chosen:
@@ -156,9 +154,14 @@ def _colors(image: Image, choice: ChannelChoice) -> Chosen:
         return chosen._replace(text=f"{chosen.text}; the other colours have no contrast")
     if choice.others:
         return _in_order(image, choice, 3, COLORS)
-    chosen = replace(choice, second=None).take(image)
-    planes = np.broadcast_to(chosen.planes[0], (3, *image.shape))
-    return Chosen(planes, _source(image, chosen.first), chosen.first, None)
+    return _first_alone(image, choice.take(image), 3)
+
+
+def _first_alone(image: Image, chosen: Chosen, count: int) -> Chosen:
+    """Give every channel of a network the one to segment, and say so where a second was chosen."""
+    second = "" if chosen.second is None else f"; the model has no use for {_channel(image, chosen.second)}"
+    planes = np.broadcast_to(chosen.planes[0], (count, *image.shape))
+    return Chosen(planes, _source(image, chosen.first) + second, chosen.first, None)
 
 
 def _only_color(pixels: Array) -> int | None:
@@ -255,7 +258,7 @@ def _number(channel: int | str, image: Image) -> int:
         raise InputError(f"{image.name} has channel {channel!r} {len(named)} times ({_listed(image)}); give its number")
     number = int(channel) if isinstance(channel, int) or channel.isdecimal() else None
     if number is not None and number >= image.channels and not named:
-        raise InputError(f"{image.name} has no channel {number}; channels count from 0 and it has {_listed(image)}")
+        raise InputError(f"{image.name} has no channel {number}; channels count from 0 and {_all(image)}")
     if named and number is not None and number < image.channels and named[0] != number:
         raise InputError(
             f"channel {channel!r} is the name of channel {named[0]} and the number of another in {image.name} "
@@ -264,7 +267,7 @@ def _number(channel: int | str, image: Image) -> int:
     if named:
         return named[0]
     if number is None:
-        raise InputError(f"{image.name} has no channel {channel!r}; it has {_listed(image)}")
+        raise InputError(f"{image.name} has no channel {channel!r}; {_all(image)}")
     return number
 
 
@@ -273,6 +276,12 @@ def _named(channel: str, image: Image) -> list[int]:
     if image.color and not image.channel_names:
         return [number for number, words in enumerate(_COLOR_WORDS) if wanted in words]
     return [number for number, name in enumerate(image.channel_names) if name.strip().casefold() == wanted]
+
+
+def _all(image: Image) -> str:
+    if image.channels == 1:
+        return f"its only one, {_listed(image)}, is taken without a choice"
+    return f"it has {_listed(image)}" + ("" if image.channel_names or image.color else ", without names")
 
 
 def _listed(image: Image) -> str:

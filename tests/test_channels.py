@@ -83,13 +83,25 @@ def test_the_choice_is_said_back() -> None:
         ("0,5", PAIR, "no channel 5"),
         ("RFP", PAIR, "no channel 'RFP'; it has 0 'DAPI', 1 'GFP'"),
         ("1", WAVES, "name of channel 2 and the number of another"),
-        ("red", FOUR, "no channel 'red'"),
-        ("1", GREY, "channels count from 0"),
+        ("red", FOUR, "no channel 'red'; it has 0, 1, 2, 3, without names"),
+        ("1", GREY, "channels count from 0 and its only one, 0, is taken without a choice"),
     ],
 )
 def test_channels_that_are_not_there(given: str, image: images.Image, message: str) -> None:
     with pytest.raises(InputError, match=message):
         channels.parse(given).take(image)
+
+
+@pytest.mark.parametrize(("names", "count"), [(channels.COLORS, 3), ((), 1)])
+def test_a_second_channel_that_a_network_does_not_take_has_to_be_there_and_is_told(
+    names: tuple[str, ...], count: int
+) -> None:
+    with pytest.raises(InputError, match="no channel 2"):
+        channels.for_network(PAIR, channels.parse("1,2"), names, count)
+    chosen = channels.for_network(PAIR, channels.parse("1,0"), names, count)
+    assert chosen.text == "channel 1 'GFP'; the model has no use for channel 0 'DAPI'"
+    np.testing.assert_array_equal(chosen.planes, [PAIR.pixels[1]] * count)
+    assert chosen.second is None
 
 
 def test_a_name_twice_is_asked_about() -> None:
