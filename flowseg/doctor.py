@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 from flowseg import __version__, threads
@@ -109,10 +110,22 @@ def _engine() -> Finding:
     )
 
 
-def _kernel_cache() -> Finding:
+def compiles_first() -> bool:
+    """Whether no kernel was compiled and kept on disk before, so that the first image waits for that."""
+    path = _kernel_folder()
+    return path is not None and (not path or next(Path(path).glob("*.nbc"), None) is None)
+
+
+def _kernel_folder() -> str | None:
+    """Return where compiled kernels are kept; "": nowhere; None: nothing is compiled."""
     from flowseg.kernels import regions
 
-    path = str(getattr(getattr(regions.measure_rows, "stats", None), "cache_path", "") or "")
+    stats = getattr(regions.measure_rows, "stats", None)
+    return None if stats is None else str(stats.cache_path or "")
+
+
+def _kernel_cache() -> Finding:
+    path = _kernel_folder()
     if path:
         return Finding("kernel cache", path, True)
     advice = "set NUMBA_CACHE_DIR to a folder that you may write, or every process compiles for half a minute"

@@ -265,6 +265,8 @@ def plane_index(
     sizes = dict(zip(axes, shape, strict=True))
     for letter, number in chosen.items():
         size = sizes.get(letter, 1)
+        if letter not in sizes and not set(axes) <= set(AXES):
+            raise unclear_axes(shape, name, axes)
         if not 0 <= number < size:
             raise InputError(
                 f"{name} has {many(size, AXES[letter])}; plane {letter}={number} is not one of 0..{size - 1}"

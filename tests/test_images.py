@@ -90,6 +90,8 @@ def test_a_plane_that_is_not_there() -> None:
     with pytest.raises(InputError, match="1 slice;"):
         images.from_array(numbered(5, 6), plane="Z=1")
     assert images.from_array(numbered(5, 6), plane="Z=0").shape == (5, 6)
+    with pytest.raises(InputError, match=r"could be CYX \(9 channels\) or ZYX"):
+        images.plane_index("QYX", (9, 5, 6), "Z=3")
 
 
 @pytest.mark.parametrize("text", ["", "Z", "Z=", "Z=-1", "Y=1", "Z=1,Z=2", "Z=1;T=0"])

@@ -113,6 +113,7 @@ def command(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, **se
 
 def _run(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, settings: dict[str, Any]) -> Any:
     from flowseg.cli.models import fetch_missing
+    from flowseg.doctor import compiles_first
     from flowseg.folder import Job, run
     from flowseg.segment import load_model
     from flowseg.sources import image_files
@@ -132,14 +133,17 @@ def _run(inputs: tuple[str, ...], out: Path, as_json: bool, quiet: bool, setting
     paths = image_files.find(inputs, settings["recursive"])
     fetch_missing(settings["models"], quiet or as_json)
     model = load_model(settings["models"], device=settings["device"], precision=settings["precision"])
+    if not quiet and not as_json and compiles_first():
+        click.echo("compiling first, half a minute; later runs start at once", err=True)
     with _Teller(len(paths), as_json, quiet) as teller:
         summary = run(model, paths, job, options, teller.tell)
     if not quiet and not as_json:
         about = model.description
+        cells = sum(line["instances"] for line in summary.lines if line["status"] != "failed")
         click.echo(
             f"{many(summary.count('done'), 'image')} segmented, {summary.count('kept')} kept from earlier, "
             f"{summary.count('failed')} failed, in {summary.seconds:.1f} s "
-            f"({about['engine']} on {about['device']}, {about['precision']}); results in {out}"
+            f"({about['engine']} on {about['device']}, {about['precision']}); {many(cells, 'cell')}; results in {out}"
         )
         if "report" in job.save and not summary.stopped and summary.problem is None:
             click.echo(f"a page to look through them, in any browser: {out / 'report.html'}")

@@ -18,6 +18,7 @@ LOOKED_FOR = f"looked for *{', *'.join(EXTENSIONS)}"
 _OUTPUTS = re.compile(
     r"_(labels|masks|flows|flows_[0-4]|cellprob|cp_output|overlay|outlines|seg)(_cp_masks)?$", re.IGNORECASE
 )
+_MASK = re.compile(r"_(label|mask)$", re.IGNORECASE)  # what others call label images
 _NUMBERS = re.compile(r"(\d+)")
 _SLASH = "/" if os.sep == "/" else r"[/\\]"
 _ANY_FOLDERS = re.compile(rf"(?:^|(?<={_SLASH}))\*\*(?:{_SLASH}+\*\*)*(?:{_SLASH}+|$)")
@@ -50,8 +51,8 @@ def find(inputs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str], recu
     Notes
     -----
     A file named outright is always taken. In folders and patterns, only names with an ending of `EXTENSIONS` are, and
-    neither hidden files and folders nor outputs (``_labels``, ``_masks``, ``_flows``, ``_cellprob``, ``_overlay``,
-    ``_outlines``, ``_seg`` and Cellpose's own, before the ending).
+    neither hidden files and folders nor masks and outputs (``_labels``, ``_label``, ``_masks``, ``_mask``, ``_flows``,
+    ``_cellprob``, ``_overlay``, ``_outlines``, ``_seg`` and Cellpose's own, before the ending).
 
     Examples
     --------
@@ -61,6 +62,9 @@ def find(inputs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str], recu
     named = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     if not named:
         raise InputError("no input was named; wanted files, folders or patterns")
+    whole = " ".join(os.fspath(name) for name in named)
+    if len(named) > 1 and not os.path.exists(named[0]) and os.path.exists(whole):
+        raise InputError(f'{os.fspath(named[0])} does not exist; a name with spaces stands in quotes: "{whole}"')
     found: dict[str, Path] = {}
     for name in named:
         for path in _of_one(os.fspath(name), recursive):
@@ -129,11 +133,11 @@ def _kept(files: Iterable[Path], what: str, hint: str, closed: Iterable[Path] = 
     """Keep the images and what is closed, sorted; raise where nothing is left, saying what was passed over."""
     seen = [path for path in files if not path.name.startswith(".")]
     images = [path for path in seen if path.suffix.lower() in EXTENSIONS]
-    kept = sorted([*(path for path in images if not is_output(path)), *closed], key=natural_key)
-    if kept:
-        return kept
+    kept = [path for path in images if not is_output(path) and not _MASK.search(path.stem)]
+    if kept or closed:
+        return sorted([*kept, *closed], key=natural_key)
     outputs, others = len(images), len(seen) - len(images)
-    passed = [f"{many(outputs, 'output')} of an earlier run"] * bool(outputs)
+    passed = [f"{many(outputs, 'file')} named as masks and results are"] * bool(outputs)
     passed += [many(others, "other file")] * bool(others)
     besides = f"; passed over: {' and '.join(passed)}" if passed else ""
     raise InputError(f"no image in {what}: {LOOKED_FOR}{besides}{hint}")

@@ -107,6 +107,18 @@ def test_a_second_run_redoes_only_what_changed(model: Path, images: Path, tmp_pa
     assert "5 images segmented" in segment(images, "-o", out, "--model", model, "--min-size", "3", "--overwrite").output
 
 
+def test_the_first_run_says_that_it_compiles(
+    model: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowseg.doctor._kernel_folder", lambda: str(tmp_path / "kernels"))
+    (tmp_path / "kernels").mkdir()
+    told = "compiling first"
+    assert told in segment(images, "-o", tmp_path / "a", "--model", model).output
+    assert told not in segment(images, "-o", tmp_path / "a", "--model", model, "--quiet").output
+    (tmp_path / "kernels/runs.nbc").touch()
+    assert told not in segment(images, "-o", tmp_path / "a", "--model", model).output
+
+
 def test_one_bad_image_is_reported_and_the_rest_goes_on(model: Path, images: Path, tmp_path: Path) -> None:
     (images / "image2.png").write_bytes(b"broken")
     result = segment(images, "-o", tmp_path / "out", "--model", model, "--save", "labels,rle,table")
@@ -114,6 +126,8 @@ def test_one_bad_image_is_reported_and_the_rest_goes_on(model: Path, images: Pat
     assert "failed: " in result.output
     assert "image2.png is not a TIFF, PNG, JPEG or BMP image" in result.output
     assert "4 images segmented, 0 kept from earlier, 1 failed" in result.output
+    lines = json.loads((tmp_path / "out/run.json").read_text())["images"]
+    assert f"; {sum(line.get('instances', 0) for line in lines)} cells; results in" in result.output
     assert len(stamps(tmp_path / "out")) == 4
 
 

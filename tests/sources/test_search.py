@@ -116,6 +116,18 @@ def test_inputs_keep_their_order_and_come_once(folder: Path) -> None:
     assert names(found) == ["cell10.tif", "a.png", "a.tif", "B.jpeg", "cell2.TIF", "odd[1].tif", "deep/x.bmp"]
 
 
+def test_masks_beside_images_are_passed_over(folder: Path) -> None:
+    for name in ("a_mask.tif", "a_LABEL.png", "mask.png"):
+        (folder / name).write_bytes(b"x")
+    assert names(image_files.find("*a*")) == ["a.png", "a.tif", "mask.png"]
+
+
+def test_a_name_with_spaces_that_came_in_pieces(folder: Path) -> None:
+    (folder / "my cells 2").mkdir()
+    with pytest.raises(InputError, match=r'my does not exist; a name with spaces stands in quotes: "my cells 2"$'):
+        image_files.find(["my", "cells", "2"])
+
+
 def test_what_is_named_outright_is_taken(folder: Path) -> None:
     assert names(image_files.find(["a_labels.tif", "notes.txt", ".hidden.tif"])) == [
         "a_labels.tif",
@@ -129,7 +141,9 @@ def test_nothing_found(folder: Path) -> None:
         image_files.find("none.tif")
     with pytest.raises(InputError, match=r"no image in pattern none\*"):
         image_files.find(["a.tif", "none*"])
-    with pytest.raises(InputError, match=r"pattern \*_labels.tif.*passed over: 2 outputs of an earlier run$"):
+    with pytest.raises(
+        InputError, match=r"pattern \*_labels.tif.*passed over: 2 files named as masks and results are$"
+    ):
         image_files.find("*_labels.tif")
     (folder / "empty").mkdir()
     with pytest.raises(InputError, match=r"no image in folder empty: looked for \*.tif.*--recursive"):
