@@ -105,14 +105,15 @@ def check_not_read(path: Path, read: set[Path]) -> None:
 
 
 def check_output(path: Path, begins: bytes, inputs: Iterable[Path | None]) -> None:
-    """Refuse an ending that says another kind, and to write over what is read or is not an earlier file of the kind.
+    """Refuse a name that does not end as the kind, and to write over what is read or is no earlier file of the kind.
 
     ``begins`` is how a file of that kind begins. A picture in a folder of inputs may be one of them, whichever
     it is.
     """
     endings = _ENDINGS.get(begins, ())
-    if endings and path.suffix and path.suffix.lower() not in endings:
-        raise InputError(f"{path} ends in {path.suffix}; wanted a name that ends in {' or '.join(endings)}")
+    if endings and path.suffix.lower() not in endings:  # browsers and viewers go by it
+        given = f"ends in {path.suffix}" if path.suffix else "has no ending"
+        raise InputError(f"{path} {given}; wanted a name that ends in {' or '.join(endings)}")
     if not path.exists():
         return
     check_has_end(path)

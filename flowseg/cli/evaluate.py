@@ -99,7 +99,7 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
 
 def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
     """Open both sides; what is wrong with either is an error, unless images may be missing."""
-    from flowseg.sources import coco_json, data_sets
+    from flowseg.sources import coco_json, data_sets, run_results
 
     images, recursive = settings["images"], settings["recursive"]
     named = coco_json.is_results(pred) and images is not None and images.is_file()  # not a folder: what lists them
@@ -127,6 +127,8 @@ def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
             click.echo(f"left out: {len(side.problems) - _MOST_TOLD} more", err=True)
         for note in side.notes:
             click.echo(f"note: {note}", err=True)
+    if run_results.wrote(truth) and not run_results.wrote(pred):
+        click.echo(f"note: {truth} holds results of a run, and is taken for the truth: PRED comes first", err=True)
     return predictions, truths
 
 

@@ -12,6 +12,11 @@ def is_of_a_run(path: Path) -> bool:
     return (path / STATE).is_file() or (path.is_dir() and any(path.glob("*_labels.tif")))
 
 
+def wrote(path: Path) -> bool:
+    """Tell whether a run wrote a folder, or the one that a file lies in."""
+    return ((path if path.is_dir() else path.parent) / STATE).is_file()
+
+
 def images_of(folder: Path) -> dict[str, Path]:
     """Return the image files, by name of their results, that a run says and that are still there."""
     found: dict[str, Path] = {}

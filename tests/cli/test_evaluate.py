@@ -176,6 +176,16 @@ def test_problems_of_a_side_are_told(data: Path) -> None:
     assert "left out: " in allowed.output
 
 
+def test_results_of_a_run_in_place_of_the_truth_are_told(data: Path) -> None:
+    told = "holds results of a run, and is taken for the truth: PRED comes first"
+    (data / "pred/run.jsonl").touch()
+    (data / "other").mkdir()
+    (data / "pred/submission.csv").write_bytes((data / "submission.csv").read_bytes())
+    assert f"note: {data / 'pred'} {told}" in run(data / "truth", data / "pred").output
+    assert told not in run(data / "pred", data / "truth").output
+    assert told not in run(data / "pred/submission.csv", data / "pred").output  # of two runs, either may come first
+
+
 def test_what_is_not_there(data: Path) -> None:
     result = run(data / "nowhere", data / "truth")
     assert result.exit_code == 1
