@@ -152,7 +152,7 @@ def resolve(
     if path is not None:
         return _of_path(path)
     if entry is None:
-        raise ModelError(f"{text}: there is no such file" if _looks_like_a_path(text) else registry.unknown(text))
+        raise ModelError(_unknown(text))
     if where(entry) is None:
         return fetch(entry.name, url=url, limits=limits, progress=progress)
     return _checked(entry)
@@ -237,6 +237,13 @@ def read(located: Located) -> "Checkpoint":
         citation="\n".join(entry.citations),
     )
     return replace(found, config=config, diameter_known=True)
+
+
+def _unknown(text: str) -> str:
+    if _looks_like_a_path(text):
+        return f"{text}: there is no such file"
+    own = cellpose_folder() / text
+    return f"{text} has to be named with its path: {own}" if own.is_file() else registry.unknown(text)
 
 
 def _looks_like_a_path(text: str) -> bool:

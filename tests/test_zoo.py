@@ -491,3 +491,19 @@ def test_the_list_needs_nothing_heavy(bare: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_model_of_ones_own_in_the_folder_of_cellpose_is_named_with_its_path(bare: Path) -> None:
+    (bare / "cellpose").mkdir()
+    (bare / "cellpose/CP_mine").touch()
+    with pytest.raises(ModelError) as error:
+        zoo.resolve("CP_mine")
+    assert str(error.value) == f"CP_mine has to be named with its path: {bare / 'cellpose/CP_mine'}"
+
+
+def test_the_folder_of_a_training_says_which_file_is_its_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"wanted a model file$"):
+        load_model(tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ModelError, match=r"wanted a model file: .*model\.safetensors$"):
+        load_model(tmp_path)

@@ -27,7 +27,9 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
     """Open an ordinary file; anything else, and what the disk says, is a `ModelError`."""
     try:
         if path.is_dir():
-            raise ModelError("this is a folder; wanted a model file")
+            trained = path / "model.safetensors"
+            which = f": {trained}" if trained.is_file() else ""
+            raise ModelError(f"this is a folder; wanted a model file{which}")
         if not path.exists():
             raise ModelError("there is no such file")
         if not path.is_file():

@@ -23,7 +23,7 @@ from flowseg.words import many
     "--save",
     default="labels",
     show_default=True,
-    help="Some of labels,rle,table,coco,rois,geojson,seg,outlines,parquet.",
+    help="Some of labels, rle, table, coco, rois, geojson, seg, outlines, parquet, with commas.",
 )
 @click.option("--rle-order", type=click.Choice(["row", "column"]), default="row", show_default=True, help="Of rle.")
 @click.option("--polygons", is_flag=True, help="COCO with polygons instead of run lengths.")
@@ -45,7 +45,9 @@ def command(
 
     paths = [path for given in inputs for path in (_below(given) if given.is_dir() else [given])]
     if not paths:
-        raise click.ClickException(f"no *_flows.npz in {', '.join(map(str, inputs))}")
+        raise click.ClickException(
+            f"no *_flows.npz in {', '.join(map(str, inputs))}: 'flowseg segment --save labels,flows' keeps them"
+        )
     lines = remake(
         list(dict.fromkeys(paths)),
         out,

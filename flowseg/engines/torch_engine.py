@@ -29,7 +29,10 @@ def device_of(name: str) -> torch.device:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device.type, False):
         present = ", ".join(kind for kind, here in there.items() if here)
-        raise OptionError(f"device is {name!r}, but this machine, or this build of torch, has only: {present}")
+        raise OptionError(
+            f"device is {name!r}, but this machine, or this build of torch, has only: {present}; "
+            "'flowseg doctor' says why"
+        )
     return device
 
 

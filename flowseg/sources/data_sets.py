@@ -198,7 +198,10 @@ def _hint(folder: Path, expect_labels: bool) -> str:
         every = ", or take all their label images with --recursive" if expect_labels else ""
         return f"; there are data sets in it: name one, {told(str(each) for each in below)}{every}"
     ending = label_pairs.likely_suffix(folder)
-    return f"; if {ending[0]} are pairs, say --mask-suffix={ending[1]}" if ending else ""
+    if ending:
+        return f"; if {ending[0]} are pairs, say --mask-suffix={ending[1]}"
+    alone = "; if these are label images, inspect and convert take them with --format labels"
+    return alone if label_pairs.has_pictures(folder) else ""
 
 
 def _seen(path: Path) -> str:

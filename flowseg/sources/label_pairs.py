@@ -271,6 +271,8 @@ def _matched(
             _add(gathered, name, image, paths[0], under(columns, name) or {})
     if images:
         gathered.keep_own_images()
+    if images and not used:
+        gathered.problems.insert(0, "no image is called as a label image is: rename them, or say their --mask-suffix")
     end = labels[0].path.stem.removeprefix(labels[0].name)
     gathered.problems += [f"{path.name} has no masks {path.stem}{end}" for path in images if path not in used]
     return gathered.collection(root, "pairs")

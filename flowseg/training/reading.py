@@ -14,8 +14,10 @@ from flowseg.sources.collection import Item
 from flowseg.training.split import Split
 from flowseg.training.validation import median_diameter
 from flowseg.training.waiting import Bar, counted
+from flowseg.words import many
 
 _MANY_PIECES = 5
+_GIVES_EACH = "flowseg convert DATA OUT --to labels --pieces --copy-images gives each piece one"
 _MOST_APART = 0.1  # of masks of all cells together: some software leaves a second number in a few
 
 
@@ -32,6 +34,8 @@ class Read(NamedTuple):
         Whether an image to validate on has an instance.
     problems
         What cannot be used, in words.
+    together
+        Which masks may be of all cells together, in words; "" where none are.
     """
 
     train: tuple[int, ...]
@@ -39,6 +43,7 @@ class Read(NamedTuple):
     diameter: float | None
     to_find: bool
     problems: tuple[str, ...]
+    together: str
 
     def of(self, split: Split) -> Split:
         """Return what can be used."""
@@ -89,6 +94,7 @@ def read(
         float(np.median(known)) if known else None,
         any(one.diameter is not None for one in validation),
         tuple(one.problem for one in looked if one.problem),
+        _perhaps_together([item.name for item, one in zip(items, looked, strict=True) if one.pieces >= _MANY_PIECES]),
     )
 
 
@@ -132,6 +138,15 @@ def _require_apart(looked: Sequence[_Looked]) -> None:
         where = every if together == len(filled) else f"{together} of {len(filled)} images"
         raise InputError(
             f"in {where} with masks, there is one instance in {_MANY_PIECES} or more pieces: masks of all "
-            "cells together. Wanted a number of its own for each cell; "
-            "flowseg convert DATA OUT --to labels --pieces --copy-images gives each piece one"
+            f"cells together. Wanted a number of its own for each cell; {_GIVES_EACH}"
         )
+
+
+def _perhaps_together(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    images = many(len(names), "image has", "images have")
+    return (
+        f"{images} one instance in {_MANY_PIECES} or more pieces, such as {names[0]}: if its mask is of all cells "
+        f"together, {_GIVES_EACH}"
+    )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from flowseg.errors import InputError
-from flowseg.files import make_folder, only_writer, write_whole
+from flowseg.files import in_words, make_folder, only_writer, write_whole
 
 
 class Report(NamedTuple):
@@ -130,7 +130,7 @@ class RunFolder:
         try:
             values = json.loads(self.config.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.path} is not the folder of a training: {error}") from error
+            raise InputError(f"{self.path} is not the folder of a training: {in_words(error)}") from error
         if not isinstance(values, dict):
             raise InputError(f"{self.config} holds {type(values).__name__}; wanted the options of a training")
         return values

@@ -96,6 +96,10 @@ def test_what_is_no_file_of_flows_is_said_so(tmp_path: Path) -> None:
     assert "pickle" not in result.output
 
 
+def test_a_folder_without_flows_says_how_to_keep_them(tmp_path: Path) -> None:
+    assert "'flowseg segment --save labels,flows' keeps them" in masks(tmp_path, "-o", tmp_path / "out").output
+
+
 def test_thresholds_that_cannot_be_are_told_once(tmp_path: Path) -> None:
     for name in "ab":
         keep(tmp_path / "run" / f"{name}_flows.npz", 1)

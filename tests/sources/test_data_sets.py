@@ -213,3 +213,20 @@ def test_a_folder_is_opened_by_the_one_file_it_has(
     (tmp_path / f"b.{ending}").write_text(text)
     with pytest.raises(InputError, match=rf"has several {kind}s, a\.{ending}, b\.{ending}: name one {file} file$"):
         open_collection(tmp_path, format_)
+
+
+def test_images_and_masks_of_differing_names_are_told_in_one_line(tmp_path: Path) -> None:
+    for number in range(2):
+        for folder, name in (("images", "image"), ("masks", "mask")):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            label_image(tmp_path / folder / f"{name}{number}.tif")
+    told = "no image is called as a label image is: rename them, or say their --mask-suffix"
+    assert open_collection(tmp_path).problems[0] == told
+    (tmp_path / "masks/mask0.tif").rename(tmp_path / "masks/image0.tif")
+    assert told not in open_collection(tmp_path).problems
+
+
+def test_label_images_alone_are_not_said_to_be_unknown_and_wanted_in_one_breath(tmp_path: Path) -> None:
+    label_image(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="inspect and convert take them with --format labels; wanted one of"):
+        open_collection(tmp_path)

@@ -18,6 +18,7 @@ from flowseg.sources.collection import Item
 from flowseg.training import Asked, NewModel, Split, run
 from flowseg.training.reading import read
 from flowseg.training.waiting import Watch, silent
+from flowseg.words import many
 from tests.training.data import OPTIONS, TINY, items
 
 CONFIG = TINY.new.config()
@@ -116,7 +117,9 @@ def test_an_image_of_one_cell_does_not_hide_cells_together(
         with pytest.raises(InputError, match=rf"{together} of {len(data)} images .*: masks of all cells together"):
             read(Split(data, []), CONFIG, silent)
     else:
-        assert not read(Split(data, []), CONFIG, silent).problems
+        found = read(Split(data, []), CONFIG, silent)
+        assert not found.problems
+        assert found.together.startswith(f"{many(together, 'image has', 'images have')} one instance in 5 or more")
 
 
 def test_images_without_instances_are_trained_on_beside_others_but_not_alone(tmp_path: Path) -> None:
