@@ -120,6 +120,12 @@ def flag(name: str, value: object) -> None:
         raise OptionError(f"{name} is {short(value)}; wanted true or false")
 
 
+def folder(name: str, value: object) -> None:
+    """Want the name of a folder, which an empty text is not: it would mean the current one."""
+    if value == "":
+        raise OptionError(f"{name} is an empty text; wanted the name of a folder (this one is '.')")
+
+
 def text(name: str, value: object) -> None:
     """Want text."""
     if not isinstance(value, str):

@@ -59,6 +59,7 @@ def segment_folder(
     >>> import flowseg                                                                        # doctest: +SKIP
     >>> flowseg.segment_folder("cells/", "results", model="cyto3", save="labels,rois")        # doctest: +SKIP
     """
+    checks.folder("out", out)
     checks.known_names(settings, SegmentOptions.__dataclass_fields__)
     options = SegmentOptions(**settings)
     kinds = tuple(each.strip() for each in save.split(",")) if isinstance(save, str) else tuple(save)

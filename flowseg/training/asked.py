@@ -77,6 +77,8 @@ class Asked:
     by: str = ""
 
     def __post_init__(self) -> None:
+        if self.export not in ("", "cellpose"):
+            raise OptionError(f"export is {self.export!r}; wanted 'cellpose', or '' for none")
         if self.pretrained is not None and self.new != NewModel():
             raise OptionError(
                 f"inputs and widths shape a network from nothing, and {self.pretrained} has its own: leave them out, "

@@ -108,6 +108,7 @@ def train(
         raise OptionError("resume goes on with an earlier training, overwrite begins anew; wanted one of them")
     if val is not None and (group or val_part not in (0, USUAL_PART)):
         raise OptionError("group and val_part part the data, and val gives other data to validate on; leave them out")
+    checks.folder("out", out)
     options = _options(settings, augment)
     if axes is not None:
         options = replace(options, crop=replace(options.crop, axes=axes))

@@ -43,6 +43,8 @@ def test_a_folder_gives_what_single_images_give(tmp_path: Path, model: Path) -> 
 def test_what_is_wrong_is_said(tmp_path: Path, model: Path) -> None:
     with pytest.raises(OptionError, match=r"no option 'diametre'; there are diameter"):
         flowseg.segment_folder(tmp_path, tmp_path / "out", model=model, diametre=8)
+    with pytest.raises(OptionError, match="out is an empty text"):
+        flowseg.segment_folder(tmp_path, "", model=model)
     with pytest.raises(OptionError, match="save is labls"):
         flowseg.segment_folder(tmp_path, tmp_path / "out", model=model, save="labls")
 

@@ -120,6 +120,13 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
         flowseg.train(pairs(2), tmp_path / "run", val=pairs(2), group="plate", **TINY)
     with pytest.raises(OptionError, match=r"patience is 3, .* nothing is held back"):
         flowseg.train(pairs(2), tmp_path / "run", patience=3, **{**TINY, "val_part": 0})
+    with pytest.raises(OptionError, match="export is 'Cellpose'; wanted 'cellpose'"):
+        flowseg.train(pairs(2), tmp_path / "run", export="Cellpose", **TINY)
+    with pytest.raises(OptionError, match="the part held back is 'half'; wanted a number"):
+        flowseg.train(pairs(2), tmp_path / "run", **{**TINY, "val_part": "half"})
+    with pytest.raises(OptionError, match="out is an empty text"):
+        flowseg.train(pairs(2), "", **TINY)
+    assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match="wanted a pair"):
         flowseg.train([np.zeros((4, 4))], tmp_path / "run", **TINY)
     with pytest.raises(InputError, match=r"image000.*|.*shape"):
