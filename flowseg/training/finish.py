@@ -184,10 +184,11 @@ def with_interval(mean: float, low: float | None, high: float | None) -> str:
 
 
 def command_line(settings: Mapping[str, Any]) -> str:
-    """Return the command with these settings, without those that are None, empty or off."""
-    words = ["flowseg", "train", str(settings.get("data", "DATA"))]
+    """Return the command with these settings, without those that are None, empty or off, or that others rule out."""
+    words = ["flowseg", "train", str(settings.get("data", "DATA")), "-o", "RUN"]
+    idle = {"data"} if settings.get("pretrained") == "none" else {"data", "inputs", "widths"}
     for name, value in settings.items():
-        if name == "data" or value in (None, "", False, (), []):
+        if name in idle or value in (None, "", False, (), []):
             continue
         option = f"--{name.rstrip('_').replace('_', '-')}"
         for one in value if isinstance(value, list | tuple) else [value]:

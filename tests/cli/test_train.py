@@ -330,8 +330,17 @@ def test_a_stop_while_a_run_is_opened_again_says_how_to_go_on(tmp_path: Path, mo
 
 def test_the_command_line_is_written_as_it_was() -> None:
     settings = {"data": "my cells", "crops": 5, "lr": None, "augment": ["scale=1"], "compile": True, "format_": "pairs"}
-    wanted = "flowseg train 'my cells' --crops 5 --augment scale=1 --compile --format pairs"
+    wanted = "flowseg train 'my cells' -o RUN --crops 5 --augment scale=1 --compile --format pairs"
     assert command_line(settings) == wanted
+
+
+def test_the_command_line_of_a_card_can_be_given_again() -> None:
+    settings = {"data": "cells", "pretrained": "cyto2", "inputs": "two", "widths": "32,64", "crops": 5}
+    assert command_line(settings) == "flowseg train cells -o RUN --pretrained cyto2 --crops 5"
+    settings |= {"pretrained": "none"}
+    assert (
+        command_line(settings) == "flowseg train cells -o RUN --pretrained none --inputs two --widths 32,64 --crops 5"
+    )
 
 
 @pytest.mark.slow
