@@ -36,6 +36,12 @@ def memory(root: Path = _ROOT) -> Memory:
     return Memory(*(min((number for number in numbers if number), default=0) for numbers in zip(*told, strict=True)))
 
 
+@cache
+def whole_memory(root: Path = _ROOT) -> int:
+    """Return the bytes of memory that this process may use, asked for once: that takes longer than a small image."""
+    return memory(root).whole
+
+
 def processors() -> int:
     """Return how many processors this process may keep busy."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from flowseg import machine as this_machine
 from flowseg import threads
-from flowseg.machine import Memory, memory, share_of_time
+from flowseg.machine import Memory, memory, share_of_time, whole_memory
 from flowseg.sources import image_files
 
 GIB = 2**30
@@ -61,6 +62,7 @@ def test_what_windows_says(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = SimpleNamespace(GlobalMemoryStatusEx=ask)
     monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
     monkeypatch.setattr(this_machine, "_text", lambda _: "")
+    monkeypatch.setattr(this_machine, "whole_memory", this_machine.whole_memory.__wrapped__)
     assert memory() == Memory(16 * GIB, 5 * GIB)
     assert image_files.memory_limit().bytes == 8 * GIB
     kernel.GlobalMemoryStatusEx = lambda _: 0
@@ -110,8 +112,20 @@ def test_an_image_may_take_half_of_what_a_container_has(machine: Path, monkeypat
         sys__fs__cgroup__memory_dot_current="0\n",
     )
     told = memory(machine)
-    monkeypatch.setattr(this_machine, "memory", lambda: told)
+    monkeypatch.setattr(this_machine, "whole_memory", lambda: told.whole)
     assert image_files.memory_limit().bytes == GIB // 2
+
+
+def test_the_memory_that_there_is_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of the system were read for every mask of a folder, which took longer than the masks."""
+    asked: list[Path] = []
+    whole_memory.cache_clear()
+    monkeypatch.setattr(this_machine, "memory", lambda root: asked.append(root) or Memory(8 * GIB, GIB))
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    for _ in range(5):
+        image_files.read(tmp_path / "a.png")
+    assert len(asked) == 1
+    whole_memory.cache_clear()
 
 
 @pytest.mark.parametrize(

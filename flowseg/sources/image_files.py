@@ -136,7 +136,7 @@ def _check_size(header: Header, size: int, max_bytes: int | None) -> None:
 
 def memory_limit() -> _Limits:
     """Return how many bytes one image may take, and why."""
-    memory = machine.memory().whole
+    memory = machine.whole_memory()
     if not memory:
         return _Limits(8 << 30, "as the memory of this machine is not known")
     return _Limits(memory // 2, "half of the memory that there is")
