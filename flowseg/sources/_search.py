@@ -12,6 +12,8 @@ from flowseg.words import many
 
 #: Endings of the names that are taken for images in folders and patterns, in lower case; and in words.
 EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
+IMAGE_FOLDERS = ("images", "image", "imgs", "img")
+MASK_FOLDERS = ("masks", "labels", "mask", "label")
 LOOKED_FOR = f"looked for *{', *'.join(EXTENSIONS)}"
 
 # Endings, before the extension, of what flowseg and Cellpose write beside images.
@@ -52,7 +54,8 @@ def find(inputs: Iterable[str | os.PathLike[str]] | str | os.PathLike[str], recu
     -----
     A file named outright is always taken. In folders and patterns, only names with an ending of `EXTENSIONS` are, and
     neither hidden files and folders nor masks and outputs (``_labels``, ``_label``, ``_masks``, ``_mask``, ``_flows``,
-    ``_cellprob``, ``_overlay``, ``_outlines``, ``_seg`` and Cellpose's own, before the ending).
+    ``_cellprob``, ``_overlay``, ``_outlines``, ``_seg`` and Cellpose's own, before the ending). Of folders below, those
+    called ``masks`` or ``labels`` are left out where one called ``images`` lies beside them.
 
     Examples
     --------
@@ -124,9 +127,16 @@ def _in_folder(folder: Path, recursive: bool) -> list[Path]:
 
     files = []
     for place, folders, names in os.walk(folder, onerror=note):
-        folders[:] = [name for name in folders if not name.startswith(".")] if recursive else []
+        folders[:] = _looked_into(folders) if recursive else []
         files += [Path(place, name) for name in names]
     return _kept(files, f"folder {folder}", "" if recursive else "; look below with --recursive", closed)
+
+
+def _looked_into(folders: Iterable[str]) -> list[str]:
+    """Leave out hidden folders, and those of masks beside one of images, as data to train on have them."""
+    seen = [name for name in folders if not name.startswith(".")]
+    beside_images = any(name.casefold() in IMAGE_FOLDERS for name in seen)
+    return [name for name in seen if not (beside_images and name.casefold() in MASK_FOLDERS)]
 
 
 def _kept(files: Iterable[Path], what: str, hint: str, closed: Iterable[Path] = ()) -> list[Path]:

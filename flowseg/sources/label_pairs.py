@@ -10,15 +10,13 @@ from typing import NamedTuple
 from flowseg.errors import FlowsegError, InputError
 from flowseg.sources import label_images, run_results
 from flowseg.sources._gather import Gathered, files_in, folder_named, folders_in, shape_of, told, told_shape
-from flowseg.sources._search import LOOKED_FOR, is_output, without_ending
+from flowseg.sources._search import IMAGE_FOLDERS, LOOKED_FOR, MASK_FOLDERS, is_output, without_ending
 from flowseg.sources._side_table import columns_beside
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.spellings import under
 
 #: Endings of the names of label images beside their images, the longer before those that they end in.
 SUFFIXES = ("_cp_masks", "_masks", "_labels", "_mask", "_label")
-IMAGE_FOLDERS = ("images", "image", "imgs", "img")
-MASK_FOLDERS = ("masks", "labels", "mask", "label")
 _IMAGE_SUFFIX = "_img"  # Cellpose's, which goes with x_masks
 
 

@@ -58,6 +58,15 @@ def test_folders_below(folder: Path) -> None:
     ]
 
 
+def test_masks_beside_images_are_none(folder: Path) -> None:
+    """As data to train on lie, those of the Data Science Bowl with a folder an image."""
+    for name in ("n1/Images/a.png", "n1/Masks/m.png", "n2/labels/b.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    found = names(image_files.find(folder, recursive=True))
+    assert [name for name in found if "/n" in name] == [f"{folder}/n1/Images/a.png", f"{folder}/n2/labels/b.png"]
+
+
 def test_a_folder_below_that_cannot_be_looked_into_is_listed(folder: Path, closed: Closing) -> None:
     closed(folder / "deep")
     found = names(image_files.find([folder], recursive=True))
