@@ -192,7 +192,7 @@ def test_unknown_kinds_are_refused() -> None:
 
 def test_help_names_every_kind() -> None:
     text = " ".join(CliRunner().invoke(cli.main, ["masks", "--help"]).output.split())
-    assert f"Some of {','.join(from_flows.SAVES)}." in text.replace(" ", "").replace("Someof", "Some of ")
+    assert f"Some of {', '.join(from_flows.SAVES)}, with commas." in text
     listed = (
         CliRunner().invoke(cli.main, ["segment", "--help"]).output.split("What --save makes:")[1].split("Options:")[0]
     )
