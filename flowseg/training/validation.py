@@ -68,10 +68,10 @@ def look(
 
 
 def median_diameter(truth: Instances) -> float | None:
-    """Return the median diameter in pixels of the instances that have pixels, or None where there are none."""
-    found = truth.diameters()
-    found = found[found > 0]
-    return max(LEAST_DIAMETER, float(np.median(found))) if len(found) else None
+    """Return the diameter in pixels of an instance of median area, or None where no instance has pixels."""
+    areas = truth.areas()
+    areas = areas[areas > 0]
+    return max(LEAST_DIAMETER, float(2 * np.sqrt(np.median(areas) / np.pi))) if len(areas) else None
 
 
 def precisions(one: Seen) -> tuple[float, ...]:
