@@ -14,6 +14,7 @@ _MEMORY = {
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
 }
 _ROOT = Path("/")  # where the files of Linux are
+_UNLIMITED = 2.0**16  # processors: more than any machine has
 
 
 class Memory(NamedTuple):
@@ -52,7 +53,7 @@ def processors() -> int:
 def share_of_time(root: Path = _ROOT) -> float:
     """Return how many processors' time control groups leave this process: with more threads, all of them wait."""
     shares = [_share(version, folder) for version, folder in _control_groups("cpu", root)]
-    return min(shares, default=2.0**16)
+    return min(shares, default=_UNLIMITED)
 
 
 def _share(version: int, folder: Path) -> float:
@@ -61,7 +62,7 @@ def _share(version: int, folder: Path) -> float:
     else:
         quota, period = (_text(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
     limited = quota.isdecimal() and period.isdecimal() and int(quota) > 0 and int(period) > 0
-    return int(quota) / int(period) if limited else 2.0**16
+    return int(quota) / int(period) if limited else _UNLIMITED
 
 
 class _Status(ctypes.Structure):

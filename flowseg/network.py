@@ -19,7 +19,8 @@ from flowseg.errors import InputError
 from flowseg.model_config import Architecture, ModelConfig
 
 _DIAMETER = ModelConfig().diameter_mean  # pixels
-_ROUND = 8  # channels: every layer of the published networks but the first and the last has multiples of it
+# Channels: what fast kernels of GPUs come in. All layers of the published networks but the first and the last do too.
+_ROUND = 8
 _AMX = torch.cpu._is_amx_tile_supported()
 
 
@@ -73,7 +74,7 @@ class NarrowConvolution(nn.Conv2d):
 def _fast_channels(x: Tensor, kernel: int) -> int:
     """Return the number of channels whose multiples a device has its fast kernels for; 1: it takes any."""
     if x.is_cuda:
-        return 8
+        return _ROUND
     # A row of AMX' tiles. Of two channels the gradient of one such layer took a twelfth of a step.
     return 32 if _AMX and kernel == 1 and x.device.type == "cpu" else 1
 
