@@ -169,7 +169,9 @@ class Crops:
             self._fill(batch, place, number)
         return batch
 
-    def batches(self, numbers: Sequence[Sequence[int]], workers: int = 1, empty: Empty = _floats) -> Iterator[Batch]:
+    def batches(
+        self, numbers: Sequence[Sequence[int]], workers: int = 1, empty: Empty = _floats, give_way: bool = False
+    ) -> Iterator[Batch]:
         """Make batches in order, by threads that work ahead of who asks; at least one.
 
         An error in a worker is raised here, at the batch it belongs to.
@@ -182,8 +184,11 @@ class Crops:
             Threads.
         empty
             Makes the arrays of a batch, float32, of a shape: such as in memory that a GPU reads fast.
+        give_way
+            Work when others leave a processor: the network, where it learns on them too, waits for its slowest thread.
         """
-        with ThreadPoolExecutor(max(1, workers), thread_name_prefix="flowseg-crops") as pool:
+        first = threads.give_way if give_way else None
+        with ThreadPoolExecutor(max(1, workers), thread_name_prefix="flowseg-crops", initializer=first) as pool:
             waiting: deque[tuple[Batch, list[Future[None]]]] = deque()
             ahead = _AHEAD + -(-workers // max(1, len(numbers[0]) if numbers else 1))
             try:

@@ -21,7 +21,6 @@ from flowseg.model_config import Architecture, ModelConfig
 _DIAMETER = ModelConfig().diameter_mean  # pixels
 # Channels: what fast kernels of GPUs come in. All layers of the published networks but the first and the last do too.
 _ROUND = 8
-_AMX = torch.cpu._is_amx_tile_supported()
 
 
 class NetworkOutput(NamedTuple):
@@ -55,28 +54,19 @@ class EnlargingConvolution(nn.Conv2d):
 
 
 class NarrowConvolution(nn.Conv2d):
-    """Convolve from or to few channels; where that is faster, a network learns beside channels of zeros."""
+    """Convolve from or to few channels; on a GPU, a network learns beside channels of zeros."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (N, channels, H, W)."""
-        multiple = _fast_channels(x, self.kernel_size[0]) if self.training else 1
-        return self.widened(x, multiple) if multiple > 1 else super().forward(x)
+        return self.widened(x) if self.training and x.is_cuda else super().forward(x)
 
-    def widened(self, x: Tensor, multiple: int) -> Tensor:
-        """Convolve as `forward`, with numbers of channels that are multiples of this one."""
-        ins, outs = -self.in_channels % multiple, -self.out_channels % multiple
+    def widened(self, x: Tensor) -> Tensor:
+        """Convolve as `forward`, with numbers of channels that GPUs are fast in."""
+        ins, outs = -self.in_channels % _ROUND, -self.out_channels % _ROUND
         bias = None if self.bias is None else functional.pad(self.bias, (0, outs))
         kernel = functional.pad(self.weight, (0, 0, 0, 0, 0, ins, 0, outs))
         wide = functional.conv2d(functional.pad(x, (0, 0, 0, 0, 0, ins)), kernel, bias, padding=self.padding)
         return wide[:, : self.out_channels]
-
-
-def _fast_channels(x: Tensor, kernel: int) -> int:
-    """Return the number of channels whose multiples a device has its fast kernels for; 1: it takes any."""
-    if x.is_cuda:
-        return _ROUND
-    # A row of AMX' tiles. Of two channels the gradient of one such layer took a twelfth of a step.
-    return 32 if _AMX and kernel == 1 and x.device.type == "cpu" else 1
 
 
 def twice_as_large(x: Tensor) -> Tensor:
@@ -99,8 +89,18 @@ class Normalisation(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, C, H, W)."""
+        if x.device.type == "cpu" and 1 < self.num_features < _ROUND and _is_channels_last(x):
+            # A processor's threads would count neighbouring numbers, and wait for one another: ten times slower.
+            return self._normalised(x.contiguous()).contiguous(memory_format=torch.channels_last)
+        return self._normalised(x)
+
+    def _normalised(self, x: Tensor) -> Tensor:
         kept = self.running_mean, self.running_var, self.weight, self.bias
         return functional.batch_norm(x, *kept, self.training, self.momentum or 0.0, self.eps)
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last)
 
 
 def convolution(channels: int, width: int, kernel: int, enlarge: bool = False) -> nn.Sequential:
@@ -156,8 +156,18 @@ class StyledConvolution(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Shift and convolve; style is (N or 1, 256)."""
-        shift = self.full(style)[:, :, None, None]  # (N or 1, channels, 1, 1)
-        return self.conv(x + shift)  # type: ignore[no-any-return]
+        shift = self.full(style)  # (N or 1, channels)
+        by_row = self.training and x.device.type == "cpu" and _is_channels_last(x)
+        x = _shifted_by_row(x, shift) if by_row else x + shift[:, :, None, None]
+        return self.conv(x)  # type: ignore[no-any-return]
+
+
+def _shifted_by_row(x: Tensor, shift: Tensor) -> Tensor:
+    """Add to images as to rows of pixels: the gradient of the shift is a sum of rows then, which threads share well."""
+    count, channels, height, width = x.shape
+    rows = shift[:, None].expand(count, height, channels).reshape(count * height, 1, channels)
+    moved = x.permute(0, 2, 3, 1).reshape(count * height, width, channels) + rows
+    return moved.reshape(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 class Up(nn.Module):

@@ -6,10 +6,11 @@ enter them at once. The threads here are kept between calls and forgotten in a f
 
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,8 @@ import numpy.typing as npt
 
 from flowseg import machine
 from flowseg.errors import OptionError
+
+_GIVING_WAY = 10  # steps of Linux' niceness: about a tenth of what others get
 
 _own = threading.local()
 _pool: ThreadPoolExecutor | None = None
@@ -44,6 +47,14 @@ def alone() -> Iterator[None]:
         yield
     finally:
         _own.alone = before
+
+
+def give_way() -> None:
+    """Let this thread wait where others want its processor; only Linux has priorities of single threads."""
+    if sys.platform == "linux":
+        own = os.PRIO_PROCESS, threading.get_native_id()
+        with suppress(OSError):  # of a sandbox
+            os.setpriority(*own, os.getpriority(*own) + _GIVING_WAY)
 
 
 def even_bounds(items: int, parts: int) -> list[int]:

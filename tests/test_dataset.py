@@ -1,13 +1,17 @@
 """Crops by number: the same whoever makes them, with targets of their own labels."""
 
+import os
+import sys
+import threading
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 
-from flowseg.augment import NOTHING, AugmentOptions
+from flowseg.augment import NOTHING, AugmentOptions, Crop
 from flowseg.channels import ChannelChoice
 from flowseg.dataset import CropOptions, Crops
 from flowseg.errors import FlowsegError, InputError, OptionError
@@ -45,6 +49,22 @@ def test_a_crop_is_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
     assert (late.images == alone[4].images).all()
     other = Crops(items(tmp_path), ONE, options, seed=4).batch(numbers[0])
     assert (other.images != alone[0].images).any()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+@pytest.mark.parametrize("give_way", [True, False])
+def test_workers_give_way_to_the_network(tmp_path: Path, give_way: bool) -> None:
+    seen = set()
+
+    class Noted(Crops):
+        def crop(self, *given: Any) -> Crop:
+            seen.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return super().crop(*given)
+
+    here = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())  # 19 is the least there is
+    list(Noted(items(tmp_path), ONE, CropOptions(size=16)).batches([range(4)] * 3, workers=3, give_way=give_way))
+    assert seen == {min(19, here + 10) if give_way else here}
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == here
 
 
 @pytest.mark.parametrize(("name", "field"), [("diffusion", masks_to_flows), ("distance", masks_to_directions)])

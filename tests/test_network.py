@@ -1,14 +1,25 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional
 
-from flowseg import network as network_module
 from flowseg.errors import InputError
 from flowseg.model_config import Architecture
-from flowseg.network import EnlargingConvolution, NarrowConvolution, Network, idle_biases, twice_as_large, unit_style
+from flowseg.network import (
+    EnlargingConvolution,
+    NarrowConvolution,
+    Network,
+    Normalisation,
+    StyledConvolution,
+    idle_biases,
+    twice_as_large,
+    unit_style,
+)
 from tests.networks import TINY, scrambled
 from tests.reference_network import Reference
 
@@ -81,30 +92,52 @@ def test_enlarging_inside_the_convolution_learns_as_enlarging_before_it(kernel: 
         torch.testing.assert_close(got, wanted)
 
 
-@pytest.mark.parametrize("multiple", [8, 32])
 @pytest.mark.parametrize(("channels", "width", "kernel"), [(2, 32, 3), (2, 32, 1), (32, 3, 1), (9, 5, 3)])
-def test_convolving_beside_zeros_learns_as_convolving(channels: int, width: int, kernel: int, multiple: int) -> None:
+def test_convolving_beside_zeros_learns_as_convolving(channels: int, width: int, kernel: int) -> None:
     torch.manual_seed(0)
     narrow = NarrowConvolution(channels, width, kernel, padding=kernel // 2).double()
     x = torch.randn(2, channels, 5, 7, dtype=torch.float64, requires_grad=True)
-    both = narrow(x), narrow.widened(x, multiple)
+    both = narrow(x), narrow.widened(x)
     torch.testing.assert_close(*both)
     ascent, changed = torch.randn_like(both[0]), (x, narrow.weight, narrow.bias)
     for wanted, got in zip(*(torch.autograd.grad(y, changed, ascent) for y in both), strict=True):
         torch.testing.assert_close(got, wanted)
 
 
-def test_with_amx_a_network_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    def learned() -> list[torch.Tensor]:
-        one = scrambled().double().train()
-        one(images_for(TINY).double()).output.square().sum().backward()
-        return [weight.grad for weight in one.parameters() if weight.grad is not None]
+@pytest.mark.parametrize("channels", [1, 2, 3, 8])
+@pytest.mark.parametrize("training", [True, False])
+def test_few_channels_that_come_last_are_normalised_as_any(channels: int, training: bool) -> None:
+    torch.manual_seed(0)
+    one = Normalisation(channels).train(training)
+    nn.init.normal_(one.weight)
+    other = copy.deepcopy(one)
+    x = torch.randn(3, channels, 5, 7).requires_grad_()
+    last = x.contiguous(memory_format=torch.channels_last)
+    both = one(last), other(x)
+    assert both[0].is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(*both)
+    ascent = torch.randn_like(both[0])
+    for got, wanted in zip(
+        torch.autograd.grad(both[0], (x, one.weight, one.bias), ascent),
+        torch.autograd.grad(both[1], (x, other.weight, other.bias), ascent),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, wanted)
+    torch.testing.assert_close(one.state_dict(), other.state_dict())
 
-    monkeypatch.setattr(network_module, "_AMX", False)
-    wanted = learned()
-    monkeypatch.setattr(network_module, "_AMX", True)
-    for got, expected in zip(learned(), wanted, strict=True):
-        torch.testing.assert_close(got, expected)
+
+@pytest.mark.parametrize("styles", [1, 3])
+def test_the_gradient_of_a_shift_is_the_same_summed_row_by_row(styles: int) -> None:
+    torch.manual_seed(0)
+    layer = StyledConvolution(4, 4, 6, 3).double().train()
+    x = torch.randn(3, 4, 5, 7, dtype=torch.float64, requires_grad=True)
+    last = x.contiguous(memory_format=torch.channels_last)
+    style = torch.randn(styles, 6, dtype=torch.float64)
+    both = layer(last, style), layer.conv(x + layer.full(style)[:, :, None, None])
+    torch.testing.assert_close(*both)
+    ascent, changed = torch.randn_like(both[0]), (x, layer.full.weight, layer.full.bias)
+    for got, wanted in zip(*(torch.autograd.grad(y, changed, ascent) for y in both), strict=True):
+        torch.testing.assert_close(got, wanted)
 
 
 def test_layers_of_few_channels_are_those_that_a_gpu_widens() -> None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -155,7 +155,7 @@ class Loop:
 
     def _train(self, due: set[int], first: ExitStack) -> None:
         """Do the steps; ``first`` is closed after one of them."""
-        ahead = self.stepper.ahead(self._batches())
+        ahead = self._batches()
         for batch in ahead:
             with held_back():  # half a step cannot be kept, and cannot be done again
                 self._losses.append(float(self._step(batch, ahead).total))
@@ -172,14 +172,13 @@ class Loop:
         """Return the step of the last report."""
         return self.history[-1].step if self.history else 0
 
-    def _batches(self) -> Iterator[Batch]:
-        options = self.task.options
-        size = options.batch_size
+    def _batches(self) -> Ahead:
+        size = self.task.options.batch_size
         numbers = [
             self.processes.share(range(step * size, (step + 1) * size))
             for step in range(self.stepper.done, self._steps)
         ]
-        return self._crops.batches(numbers, options.workers or threads.count(), self.stepper.empty)
+        return self.stepper.batches(self._crops, numbers)
 
     def _step(self, batch: Batch, ahead: Ahead) -> Losses:
         try:

@@ -3,16 +3,16 @@
 import copy
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flowseg import engines
+from flowseg import engines, threads
 from flowseg.arrays import Floats
-from flowseg.dataset import Batch
+from flowseg.dataset import Batch, Crops
 from flowseg.engines.torch_engine import device_of, layout_of, may_copy_later
 from flowseg.errors import OptionError, TrainingError
 from flowseg.network import Network, idle_biases
@@ -103,6 +103,12 @@ class Stepper:
     def ahead(self, batches: Iterable[Batch]) -> Ahead:
         """Return the batches as `step` takes them: each is sent to the device while the one before is worked on."""
         return Ahead(batches, self.device)
+
+    def batches(self, crops: Crops, numbers: Sequence[Sequence[int]]) -> Ahead:
+        """Return batches of the crops of these numbers, made and sent as `ahead` says."""
+        workers = self.options.workers or threads.count()
+        beside = self.device.type == "cpu"  # where the network itself is
+        return self.ahead(crops.batches(numbers, workers, self._empty, give_way=beside))
 
     def step(self, batch: Batch, ahead: Ahead | None = None) -> Losses:
         """Train on one batch, which may be that which ``ahead`` gave last; the losses are those before the step.
@@ -204,7 +210,7 @@ class Stepper:
     def _moved(self, part: Tensor) -> Tensor:
         return part.to(self.device, non_blocking=may_copy_later(self.device))
 
-    def empty(self, shape: tuple[int, ...]) -> Floats:
+    def _empty(self, shape: tuple[int, ...]) -> Floats:
         """Return an array for a part of a batch, in memory that the device reads fast."""
         array: Floats = torch.empty(shape, dtype=torch.float32, pin_memory=self.device.type == "cuda").numpy()
         return array

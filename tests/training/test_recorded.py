@@ -1,11 +1,13 @@
 """On a GPU a step is recorded and played back: the same numbers as step by step, and as on the processor."""
 
 import io
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 
+from flowseg.dataset import Batch, Empty
 from flowseg.errors import TrainingError
 from flowseg.model_config import Architecture
 from flowseg.training.options import TrainOptions
@@ -92,7 +94,13 @@ def test_frozen_parts_stay() -> None:
 
 
 def test_arrays_for_batches_are_pinned() -> None:
-    array = stepper().empty((2, 3))
-    assert torch.from_numpy(array).is_pinned()
-    array[:] = 1
-    assert array.sum() == 6
+    class Given:
+        def batches(self, numbers: list[list[int]], workers: int, empty: Empty, give_way: bool) -> Iterator[Batch]:
+            assert not give_way
+            for chosen in numbers:
+                yield Batch(empty((len(chosen), 2, 16, 16)), empty((len(chosen), 3, 16, 16)), None)
+
+    for given in stepper().batches(Given(), [[0, 1], [2, 3]]):
+        assert torch.from_numpy(given.images).is_pinned()
+        given.targets[:] = 1
+        assert given.targets.sum() == 2 * 3 * 16 * 16
