@@ -30,14 +30,40 @@ class _Search(NamedTuple):
     far_off: float  # times larger or smaller than the diameter assumed
     least: int  # instances; of fewer the median says nothing
     runs: int  # at most so many more
+    coarser: bool = False  # whether cells may be much larger: those leave nothing, or crumbs
 
 
-_FROM_DEFAULT = _Search(far_off=1.3, least=3, runs=2)
-_FROM_TUNING = _Search(far_off=1.6, least=3, runs=1)
+_FROM_DEFAULT = _Search(far_off=1.3, least=3, runs=2, coarser=True)
+_FROM_TUNING = _Search(far_off=1.6, least=3, runs=1, coarser=True)
 _FROM_SIZE_MODEL = _Search(far_off=1.02, least=1, runs=1)  # Cellpose runs once more at whatever it found
 _SMALLEST = 5.0  # pixels: specks are not the cells to go by
 _FEW = 2  # so many candidates may be dropped without a word
 _GIVEN = _Search(far_off=1.0, least=1, runs=0)
+_COARSER = 3.0, 9.0  # times the diameter: a ninth of the work, and a ninth of that
+_SURE = 3.0  # mean logit of what is a cell; of lone shades in backgrounds, seen that coarsely, it was below 2
+
+
+class _Found(NamedTuple):
+    """What a run of the network at a diameter gives."""
+
+    diameter: float
+    prediction: predict.Prediction
+    masks: dynamics.Masks
+
+    @property
+    def area(self) -> int:
+        """Pixels of all instances."""
+        return int(np.count_nonzero(self.masks.labels))
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the network has no doubt about what was found."""
+        inside = self.prediction.cellprob[self.masks.labels > 0]
+        return inside.size > 0 and float(inside.mean()) > _SURE
+
+    def says_little(self, least: int) -> bool:
+        """Whether there are few instances, or most of what seemed to be cells came to none."""
+        return int(self.masks.labels.max(initial=0)) < least or 2 * self.area < self.masks.foreground
 
 
 class Model:
@@ -126,20 +152,14 @@ class Model:
         diameter, search = self._first_diameter(normalised.planes, options, most)
         if most is not None:
             self._check_memory(given, diameter, options, most)
-        prediction, found = self._run(normalised.planes, diameter, options)
-        for _ in range(search.runs):
-            better = _better_diameter(found.labels, diameter, search)
-            if better is None or not self._fits(given.shape, better, options, most):
-                break
-            diameter = better
-            prediction, found = self._run(normalised.planes, diameter, options)
-        notes = _notes(found, normalised, diameter, self.config.diameter_mean)
+        diameter, prediction, masks = self._searched(normalised.planes, diameter, search, options, most)
+        notes = _notes(masks, normalised, diameter, self.config.diameter_mean)
         return Segmentation(
-            found.labels,
+            masks.labels,
             prediction.flows,
             prediction.cellprob,
             float(diameter),
-            found,
+            masks,
             chosen.text,
             notes,
             given.pixels if isinstance(image, Image) else np.array(given.pixels),  # the caller may use his again
@@ -182,6 +202,23 @@ class Model:
                 f"{needed / 2**30:.2f} GiB of memory, {most / 2**30:.2f} can be had: is the diameter right? "
                 "if it is, cut the image"
             )
+
+    def _searched(
+        self, planes: Floats, diameter: float, search: _Search, options: SegmentOptions, most: int | None
+    ) -> _Found:
+        """Segment at a diameter, and again at that of what was found, or where cells are much larger than assumed."""
+        found = _Found(diameter, *self._run(planes, diameter, options))
+        if search.coarser and found.says_little(search.least):
+            for times in _COARSER:
+                other = _Found(times * diameter, *self._run(planes, times * diameter, options))
+                if other.is_sure and other.area > 2 * found.area:
+                    found, search = other, search._replace(least=1)
+        for _ in range(search.runs):
+            better = _better_diameter(found.masks.labels, found.diameter, search)
+            if better is None or not self._fits(planes.shape[1:], better, options, most):
+                break
+            found = _Found(better, *self._run(planes, better, options))
+        return found
 
     def _known_diameter(self, options: SegmentOptions) -> tuple[float, _Search]:
         """Return the diameter that was asked for, or that the model was tuned to, or that it was trained on."""

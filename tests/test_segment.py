@@ -16,10 +16,13 @@ from flowseg.errors import InputError, OptionError
 from flowseg.model_config import Architecture, ModelConfig
 from flowseg.options import SegmentOptions
 from flowseg.segment import Model, load_model
+from flowseg.sources.image_files import read
 from tests.networks import scrambled
 from tests.shapes import solid_cells
 
 Array = npt.NDArray[np.float32]
+EXAMPLES = Path(__file__).parents[1] / "examples"
+KEPT = "data", "masks"
 
 
 class Oracle:
@@ -75,6 +78,24 @@ def test_a_diameter_that_is_far_off_is_found_out(diameter: int) -> None:
     found = oracle().segment(picture(cells))
     assert 0.6 * diameter < found.diameter < 1.5 * diameter
     assert metrics.average_precision(cells, found.labels, 0.5).ap[0] > 0.6
+
+
+@pytest.mark.parametrize(("name", "count"), [("1609b1b8480e", 2), ("3f9fc8e63f87", 5)])
+def test_nuclei_far_larger_than_assumed_are_found(name: str, count: int) -> None:
+    image, truth = (np.kron(read(EXAMPLES / of / f"{name}.png").pixels[0][:70, :70], np.ones((6, 6))) for of in KEPT)
+    found = load_model("nuclei", device="cpu").segment(image)
+    assert metrics.average_precision(truth.astype(int), found.labels, 0.5).ap[0] == 1
+    assert found.labels.max() == count
+    assert 100 < found.diameter < 200
+
+
+def test_a_lone_shade_is_no_nucleus_however_coarsely_it_is_looked_at() -> None:
+    y, x = np.mgrid[:1:384j, :1:384j]
+    shade = 150 * np.exp(-2 * (np.square(x - 0.5) + np.square(y - 0.4))) + 20
+    image = np.random.default_rng(1).normal(shade, 4)
+    model = load_model("nuclei", device="cpu")
+    assert model.segment(image, diameter=160).labels.max() == 1
+    assert model.segment(image).labels.max() == 0
 
 
 def test_a_diameter_that_would_take_too_much_memory_is_not_gone_to() -> None:
