@@ -7,8 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-PATIENCE = 2.0
-"""Seconds before a bar is shown."""
+from flowseg.late import PATIENCE
 
 _STYLE = (
     "display:inline-block;max-width:100%;padding:.6em .9em;border:1px solid rgba(128,128,128,.4);border-radius:8px;"

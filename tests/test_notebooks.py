@@ -127,8 +127,8 @@ def test_an_error_or_a_warning_ends_the_rendering(tmp_path: Path, source: str, t
 
 TRAINING = """
 import numpy as np, flowseg
-from flowseg import notebook
-notebook.PATIENCE = 0
+from flowseg import late, notebook
+late.PATIENCE = 0
 square = np.pad(np.ones((12, 12), int), 2)
 labels = np.kron(np.arange(1, 10).reshape(3, 3), square)
 done = flowseg.train([((labels > 0) * 200, labels)] * 3, "run", pretrained=None, inputs="grey", widths=(4, 6),

@@ -16,7 +16,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from flowseg import checkpoint, cli, registry, zoo
+from flowseg import checkpoint, cli, late, registry, zoo
 from flowseg.download import Limits
 from flowseg.errors import DownloadError, FlowsegError, ModelError, OptionError
 from flowseg.model_config import Architecture, ModelConfig, Thresholds
@@ -470,9 +470,7 @@ def test_segment_takes_names_and_has_a_default(place: Place, tmp_path: Path) -> 
 
 
 def test_a_slow_download_shows_a_bar(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flowseg.cli import _progress
-
-    monkeypatch.setattr(_progress, "PATIENCE", 0.0)
+    monkeypatch.setattr(late, "PATIENCE", 0.0)
     assert "fetching unknown ..." in flowseg("models", "fetch", "unknown")
 
 

@@ -1,13 +1,12 @@
 """Bars that show themselves only where there is something to wait for, and lines of what failed."""
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-PATIENCE = 2.0  # seconds
+from flowseg import late
 
 
 @contextmanager
@@ -35,9 +34,9 @@ def late_bar(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[o
         nonlocal said
         bar.advance(task)
         now = time.monotonic()
-        if now - started > PATIENCE and not bar.disable and not bar.live.is_started:
+        if now - started > late.PATIENCE and not bar.disable and not bar.live.is_started:
             bar.start()
-        if bar.disable and not quiet and now - said > 5 * PATIENCE:
+        if bar.disable and not quiet and now - said > 5 * late.PATIENCE:
             said = now
             print(f"{what}: {int(bar.tasks[0].completed)} of {total}", file=sys.stderr)  # noqa: T201
 
@@ -48,21 +47,13 @@ def late_bar(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[o
             bar.stop()
 
 
-@contextmanager
-def late_note(what: str, quiet: bool = False) -> Iterator[None]:
+def late_note(what: str, quiet: bool = False) -> AbstractContextManager[None]:
     """Say what is being done if it takes more than two seconds, where there are no steps to count."""
+    return nullcontext() if quiet else late.said_late(f"{what} ...", _say)
 
-    def say() -> None:
-        print(f"{what} ...", file=sys.stderr, flush=True)  # noqa: T201
 
-    timer = threading.Timer(PATIENCE, say)
-    timer.daemon = True
-    if not quiet:
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 class FetchBar:
@@ -86,7 +77,7 @@ class FetchBar:
         if file != self._file:
             self._close()
             self._file, self._began = file, time.monotonic()
-        if self._progress is None and time.monotonic() - self._began >= PATIENCE:
+        if self._progress is None and time.monotonic() - self._began >= late.PATIENCE:
             self._open(total)
         if self._progress is not None:
             self._progress.update(self._task, completed=done, total=total)

@@ -2,13 +2,12 @@
 
 import itertools
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from flowseg import notebook
+from flowseg import late, notebook
 from flowseg.training.loop import Progress, Tell
 from flowseg.training.run_folder import Report
 from flowseg.training.waiting import UNWATCHED, Step, Watch
@@ -84,13 +83,8 @@ class Shown:
             self._live.say(f"{what} ...")
             yield
             return
-        timer = threading.Timer(notebook.PATIENCE, _say, [f"{what} ..."])
-        timer.daemon = True
-        timer.start()
-        try:
+        with late.said_late(f"{what} ...", _say):
             yield
-        finally:
-            timer.cancel()
 
 
 def _say(text: str) -> None:

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from flowseg import late
 from flowseg.cli import _progress
 
 
@@ -13,7 +14,7 @@ def test_progress_is_shown_only_where_there_is_something_to_wait_for(
     with _progress.late_bar("working", 3) as step:
         step(None)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(_progress, "PATIENCE", -1.0)
+    monkeypatch.setattr(late, "PATIENCE", -1.0)
     with _progress.late_bar("working", 3) as step:
         step(None)
     assert capsys.readouterr().err == "working: 1 of 3\n"

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from flowseg import notebook
+from flowseg import late, notebook
 from flowseg.training import shown
 from flowseg.training.loop import Progress
 from flowseg.training.shown import Shown
@@ -35,7 +35,7 @@ def test_a_script_prints_what_takes_long(monkeypatch: pytest.MonkeyPatch, capsys
         step("a")
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(shown, "_BETWEEN_LINES", -1.0)
-    monkeypatch.setattr(notebook, "PATIENCE", 0.0)
+    monkeypatch.setattr(late, "PATIENCE", 0.0)
     with watch.bar("reading images", 3) as step:
         step("a")
     assert capsys.readouterr().out == "reading images: 1 of 3\n"
