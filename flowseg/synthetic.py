@@ -265,22 +265,24 @@ def _drawn(limbs: list[_Limb], shape: tuple[int, int], bend: list[Floats]) -> _C
     low = np.clip(np.floor(every.min(axis=0) - most).astype(int), 0, shape)
     high = np.clip(np.ceil(every.max(axis=0) + most).astype(int) + 1, low, shape)
     box = slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
-    grid = np.stack([axis + field[box] for axis, field in zip(np.mgrid[box], bend, strict=True)], -1)
-    depth = np.zeros(grid.shape[:2])
+    grid = [axis + field[box] for axis, field in zip(np.mgrid[box], bend, strict=True)]
+    depth = np.zeros(grid[0].shape)
     for limb in limbs:
         depth = np.maximum(depth, _depth(limb, grid))
     return _Cell(box, _largest_piece(depth))
 
 
-def _depth(limb: _Limb, grid: Floats) -> Floats:
-    """Return how far inside a limb each point of a grid (h, w, 2) is; negative outside."""
-    deepest = np.full(grid.shape[:2], -np.inf)
+def _depth(limb: _Limb, grid: list[Floats]) -> Floats:
+    """Return how far inside a limb each point of a grid, its y and x, is; negative outside."""
+    deepest = np.full(grid[0].shape, -np.inf)
     pairs = zip(limb.points[:-1], limb.points[1:], limb.reach[:-1], limb.reach[1:], strict=True)
     for start, end, reach, next_reach in pairs:
         way = end - start
-        part = ((grid - start) @ way / max(float(way @ way), 1e-9)).clip(0, 1)
-        gone = grid - start - part[..., None] * way
-        deepest = np.maximum(deepest, reach + (next_reach - reach) * part - np.sqrt((gone * gone).sum(axis=-1)))
+        down, right = grid[0] - start[0], grid[1] - start[1]
+        part = ((down * way[0] + right * way[1]) / max(float(way @ way), 1e-9)).clip(0, 1)
+        down -= part * way[0]
+        right -= part * way[1]
+        np.maximum(deepest, reach + (next_reach - reach) * part - np.sqrt(down * down + right * right), out=deepest)
     return deepest
 
 

@@ -1,5 +1,6 @@
 """A folder an image, with one file an instance: ``<id>/images/<id>.png`` and ``<id>/masks/*.png`` (DSB 2018)."""
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -106,19 +107,24 @@ def load(masks: Path, shape: tuple[int, int]) -> Instances:
     InputError
         Some masks cannot be read, or are none; it tells of several at once.
     """
-    found, problems = [], []
-    for path in files_in(masks):
+    problems: list[str] = []
+    instances = Instances.from_masks(_masks(masks, shape, problems), shape)
+    if problems:
+        more = len(problems) - _MOST_TOLD
+        raise InputError("; ".join(problems[:_MOST_TOLD]) + (f"; and {more} more" if more > 0 else ""))
+    return instances
+
+
+def _masks(folder: Path, shape: tuple[int, int], problems: list[str]) -> Iterator[npt.NDArray[np.bool_]]:
+    """Yield the masks that are not empty, one in memory at a time; what cannot be read is added to the problems."""
+    for path in files_in(folder):
         try:
             mask = _mask(path, shape)
         except InputError as error:
             problems.append(str(error))
             continue
         if mask.any():
-            found.append(mask)
-    if problems:
-        more = len(problems) - _MOST_TOLD
-        raise InputError("; ".join(problems[:_MOST_TOLD]) + (f"; and {more} more" if more > 0 else ""))
-    return Instances.from_masks(found, shape)
+            yield mask
 
 
 def _mask(path: Path, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:

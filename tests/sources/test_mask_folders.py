@@ -1,5 +1,6 @@
 """One mask a file: what is one instance, and what is none."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import tifffile
 from PIL import Image
 
 from flowseg.errors import InputError
+from flowseg.sources import mask_folders
 from flowseg.sources.data_sets import open_collection
 from tests.shapes import solid_cells
 from tests.sources.data import by_name, picture, same
@@ -102,3 +104,19 @@ def test_a_mask_is_neither_inside_nor_outside_where_it_is_nan(tmp_path: Path) ->
     tifffile.imwrite(tmp_path / "a/masks/x.tif", pixels)
     with pytest.raises(InputError, match=r"x\.tif holds NaN, as ImageJ may put outside; wanted 0 outside the instance"):
         open_collection(tmp_path, "folders")[0].instances()
+
+
+def test_one_mask_is_in_memory_at_a_time(tmp_path: Path) -> None:
+    folder, shape = tmp_path / "a" / "masks", (256, 256)
+    folder.mkdir(parents=True)
+    for number in range(24):
+        mask = np.zeros(shape, np.uint8)
+        mask[number * 10 : number * 10 + 9] = 255
+        Image.fromarray(mask).save(folder / f"{number}.png")
+    mask_folders.load(folder, shape)
+    tracemalloc.start()
+    found = mask_folders.load(folder, shape)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == 24
+    assert most < 12 * shape[0] * shape[1]
