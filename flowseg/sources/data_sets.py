@@ -152,7 +152,8 @@ def opened(path: Path, format: str | None, how: How, expect_labels: bool = False
     if format is not None and format not in KINDS:
         raise OptionError(f"format is {format!r}; wanted one of {', '.join(KINDS)}")
     try:
-        if how.recursive and path.is_dir() and format in (None, "pairs", "labels"):
+        may_be_labels = format in ("pairs", "labels") or (format is None and not mask_folders.recognised(path))
+        if how.recursive and path.is_dir() and may_be_labels:
             return label_pairs.read_below(path, images=how.images)
         kind = KINDS[format or _recognised(path, how, expect_labels)]
         return kind.read(path, **{name: getattr(how, name) for name in kind.reads})
@@ -197,6 +198,8 @@ def _hint(folder: Path, expect_labels: bool) -> str:
     if below:
         every = ", or take all their label images with --recursive" if expect_labels else ""
         return f"; there are data sets in it: name one, {told(str(each) for each in below)}{every}"
+    if expect_labels and run_results.wrote(folder) and any(folder.rglob("*_labels.tif")):
+        return "; it holds results of a run in the folders of folders: take them with --recursive"
     ending = label_pairs.likely_suffix(folder)
     if ending:
         return f"; if {ending[0]} are pairs, say --mask-suffix={ending[1]}"

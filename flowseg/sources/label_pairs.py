@@ -41,7 +41,12 @@ def recognised(path: Path) -> str:
 
 
 def read(
-    path: Path, *, masks: Path | None = None, mask_suffix: str | None = None, images: Path | None = None
+    path: Path,
+    *,
+    masks: Path | None = None,
+    mask_suffix: str | None = None,
+    images: Path | None = None,
+    spare: Mapping[str, Path] | None = None,
 ) -> Collection:
     """List the pairs of a folder; label images without any image become items without image.
 
@@ -55,6 +60,8 @@ def read(
         Folders of the label images and of the images, where they are elsewhere.
     mask_suffix
         End of the names of label images; None: the usual ones, or none in a folder of their own.
+    spare
+        Images by name, where there are none beside label images; None: those that a run says.
     """
     pictures, labels = _two_folders(path)
     if masks is not None:
@@ -69,7 +76,7 @@ def read(
         return _apart(path, images or pictures[0], labels[0], mask_suffix)
     if images is not None:
         return _apart(path, images, path, mask_suffix)
-    return _beside(path, mask_suffix)
+    return _beside(path, mask_suffix, spare)
 
 
 def read_alone(path: Path, *, images: Path | None = None) -> Collection:
@@ -98,15 +105,26 @@ def read_below(root: Path, *, images: Path | None = None) -> Collection:
     if not paired and not pictures:
         raise InputError(f"{root} and the folders below it have no label images: {LOOKED_FOR}")
     gathered = Gathered()
+    of_run = _by_folder(run_results.images_of(root))
     for place in paired or pictures:
         inside = place.relative_to(root)
         own = None if images is None else images / inside
-        found = read(place, images=own) if paired else read_alone(place, images=own)
+        spare = of_run.get(inside.as_posix(), {})
+        found = read(place, images=own, spare=spare) if paired else read_alone(place, images=own)
         gathered.items += [replace(item, name=(inside / item.name).as_posix()) for item in found]
         gathered.problems += [f"{place}: {problem}" for problem in found.problems]
     if paired and pictures:
         gathered.notes.append(f"no label images are known by their names in {told(map(str, pictures))}: left out")
     return gathered.collection(root, "pairs")
+
+
+def _by_folder(images: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
+    """Return images by the folder in their name, then by the rest of it."""
+    found: dict[str, dict[str, Path]] = {}
+    for name, path in images.items():
+        folder, _, own = name.rpartition("/")
+        found.setdefault(folder or ".", {})[own] = path
+    return found
 
 
 def _places(folder: Path) -> Iterator[Path]:
@@ -150,7 +168,7 @@ def has_images(folder: Path) -> bool:
     return bool(split(files_in(folder))[0])
 
 
-def _beside(folder: Path, suffix: str | None) -> Collection:
+def _beside(folder: Path, suffix: str | None, spare: Mapping[str, Path] | None = None) -> Collection:
     """Pair the files of one folder by the ends of their names."""
     files = files_in(folder)
     images, labels = split(files, suffix)
@@ -161,7 +179,9 @@ def _beside(folder: Path, suffix: str | None) -> Collection:
             f"{folder} has no label images: looked for names that end in {_wanted(suffix)}, and for folders "
             f"{IMAGE_FOLDERS[0]} and {MASK_FOLDERS[0]}; say where they are with --masks or --mask-suffix"
         )
-    found = _matched(folder, images, labels, {}, {} if images else run_results.images_of(folder))
+    if images:
+        spare = {}
+    found = _matched(folder, images, labels, {}, run_results.images_of(folder) if spare is None else spare)
     return _noted(found, [folder], lambda below: bool(split(files_in(below), suffix)[1]))
 
 

@@ -286,6 +286,29 @@ def test_folders_below_are_matched_with_their_folders(data: Path) -> None:
     assert "the folders below it have no label images" in run(data / "empty", data / "truth", "--recursive").output
 
 
+def test_results_of_images_in_folders_of_their_own_meet_masks_a_file(data: Path) -> None:
+    """The layout of the Data Science Bowl 2018, segmented with --recursive."""
+    truth, pred = data / "stage1_train", data / "bowl"
+    lines = []
+    for number in range(2):
+        image, name = data / f"truth/images/im{number}.png", f"im{number}/images/im{number}"
+        labels = np.array(Image.open(data / f"truth/masks/im{number}.png"))
+        for below in (truth / f"im{number}/images", truth / f"im{number}/masks", (pred / name).parent):
+            below.mkdir(parents=True)
+        (truth / f"{name}.png").write_bytes(image.read_bytes())
+        for label in np.unique(labels[labels > 0]):
+            Image.fromarray((labels == label).astype(np.uint8)).save(truth / f"im{number}/masks/{label}.png")
+        tifffile.imwrite(pred / f"{name}_labels.tif", labels.astype(np.uint16))
+        lines.append(json.dumps({"name": name, "source": str(truth / f"{name}.png")}))
+    (pred / "run.jsonl").write_text("\n".join(lines))
+    assert "results of a run in the folders of folders: take them with --recursive" in run(pred, truth).output
+    result = run(pred, truth, "--recursive", "--json")
+    assert result.exit_code == 0, result.output
+    scores = json.loads(result.output)
+    assert {each["name"] for each in scores["images"]} == {"im0", "im1"}
+    assert scores["overall"]["kaggle_map"] == 1
+
+
 def test_stacks_are_drawn_on_by_plane(data: Path) -> None:
     for path in sorted((data / "truth/images").iterdir()):
         picture = np.asarray(Image.open(path))
