@@ -1,5 +1,6 @@
 """Data sets of every kind become a `Collection`; the kind is recognised, or said."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -138,6 +139,11 @@ def open_collection(
     >>> open_collection("cells")                                       # doctest: +SKIP
     Collection(root=PosixPath('cells'), format='pairs', ...)
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(
+            f"path is {type(path).__name__}; wanted that of a file or folder, such as a table (a DataFrame becomes one "
+            "with to_csv)"
+        )
     how = How(_path(masks), mask_suffix, _path(images), order, like, recursive)
     found = opened(Path(path), format, how, expect_labels)
     how.require_used(found)

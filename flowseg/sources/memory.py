@@ -49,8 +49,11 @@ def items(pairs: Iterable[Sequence[Any]], axes: str | None = None) -> list[Item]
 
 
 def _item(number: int, pair: Sequence[Any], axes: str | None) -> Item:
-    if not isinstance(pair, Sequence) or len(pair) != 2:
-        raise InputError(f"image {number} is {type(pair).__name__}; wanted a pair (image, masks)")
+    if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+        raise InputError(
+            f"image {number} is {type(pair).__name__}; wanted a pair (image, masks), or in place of all pairs the path "
+            "of a data set, such as that of a table (a DataFrame becomes one with to_csv)"
+        )
     image, masks = pair
     name = f"image{number:03d}"
     held = image if isinstance(image, Image) else images.from_array(image, axes, path=Path(name))

@@ -93,6 +93,11 @@ def test_what_is_unclear_is_asked_for(tmp_path: Path) -> None:
         open_collection(tmp_path / "notes.txt")
 
 
+def test_what_is_no_path_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="path is dict; wanted that of a file or folder, such as a table"):
+        open_collection({"id": ["a"], "annotation": ["1 2"]})  # type: ignore[arg-type]
+
+
 def test_a_submission_beside_results_is_passed_over(tmp_path: Path) -> None:
     label_image(tmp_path / "a_labels.tif")
     write_table(tmp_path / "submission.csv", ["id", "predicted"], [["a", "1 2"]])

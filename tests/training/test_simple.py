@@ -129,6 +129,8 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match="wanted a pair"):
         flowseg.train([np.zeros((4, 4))], tmp_path / "run", **TINY)
+    with pytest.raises(InputError, match=r"image 0 is str; wanted a pair.*a DataFrame becomes one with to_csv"):
+        flowseg.train({"id": ["a"], "annotation": ["1 2"]}, tmp_path / "run", **TINY)  # iterated as a DataFrame is
     with pytest.raises(InputError, match=r"image000.*|.*shape"):
         flowseg.train([(np.zeros((40, 40)), np.ones((41, 40), int))] * 2, tmp_path / "run", quiet=True, **TINY)
     with pytest.raises(InputError):
