@@ -66,23 +66,26 @@ def choose_diameters(task: Task, kept: Checkpoint, bar: Bar = silent) -> dict[st
     names = [item.columns.get(column, "") for item in items]
     model = validation.model_of(kept.network(), kept.config, task.options.device)
 
-    def scores(diameters: Sequence[float | None]) -> npt.NDArray[np.float64]:
-        asked = iter(diameters)
-        seen = validation.look(model, items, lambda _: next(asked), task.axes, task.choice)
-        with bar("trying diameters", len(items)) as step:
-            return np.array([np.mean(validation.precisions(one)) for one in counted(seen, step)])
-
-    estimated = scores([None] * len(items))
-    found: dict[str, DiameterChoice] = {}
     with bar("measuring", len(task.split.train)) as step:
         typical = _typical(counted(task.split.train, step), column, set(names))
-    for groups in [{""}, {name for name in names if name and names.count(name) >= _LEAST_IMAGES}]:
-        usual = {name: typical[name if name in groups else ""] for name in set(names)}
-        tried = [(factor, scores([factor * usual[name] for name in names])) for factor in _FACTORS if groups]
-        for group in sorted(groups):
-            own = np.array([not group or name == group for name in names])
-            options = [(factor * typical[group], each[own]) for factor, each in tried]
-            found[group] = _best(options, estimated[own])
+    every = [{""}, {name for name in names if name and names.count(name) >= _LEAST_IMAGES}]
+    tries = 1 + len(_FACTORS) * sum(map(bool, every))
+    with bar("trying diameters", tries * len(items)) as step:
+
+        def scores(diameters: Sequence[float | None]) -> npt.NDArray[np.float64]:
+            asked = iter(diameters)
+            seen = validation.look(model, items, lambda _: next(asked), task.axes, task.choice)
+            return np.array([np.mean(validation.precisions(one)) for one in counted(seen, step)])
+
+        estimated = scores([None] * len(items))
+        found: dict[str, DiameterChoice] = {}
+        for groups in every:
+            usual = {name: typical[name if name in groups else ""] for name in set(names)}
+            tried = [(factor, scores([factor * usual[name] for name in names])) for factor in _FACTORS if groups]
+            for group in sorted(groups):
+                own = np.array([not group or name == group for name in names])
+                options = [(factor * typical[group], each[own]) for factor, each in tried]
+                found[group] = _best(options, estimated[own])
     return found
 
 
