@@ -16,13 +16,25 @@ _STEP = 64 << 20
 _LARGE = 32 << 20  # from here on, by itself, the C library asks the system once it has seen blocks that large
 
 
+def give_back() -> None:
+    """Give freed memory back to the system, where the C library can."""
+    library = _library()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+def _library() -> ctypes.CDLL | None:
+    known = sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
+    return ctypes.CDLL(None) if known else None
+
+
 @contextmanager
 def kept() -> Iterator[None]:
     """Keep freed memory until the end, when it is given back; where the C library is another one, nothing is done."""
-    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+    library = _library()
+    if library is None:
         yield
         return
-    library = ctypes.CDLL(None)
     set_option: Callable[[int, int], int] = library.mallopt
     for option, value in ((_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _STEP), (_MMAP_MAX, 0)):
         set_option(option, value)
@@ -33,4 +45,4 @@ def kept() -> Iterator[None]:
             (_TRIM_THRESHOLD, 2 * _LARGE), (_TOP_PAD, 1 << 17), (_MMAP_MAX, 1 << 16), (_MMAP_THRESHOLD, _LARGE),
         ):  # fmt: skip
             set_option(option, value)
-        library.malloc_trim(0)
+        give_back()

@@ -2,10 +2,13 @@
 
 import math
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -56,6 +59,7 @@ class Progress(NamedTuple):
 
 
 Tell = Callable[[Progress], object]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -156,9 +160,11 @@ class Loop:
     def _train(self, due: set[int], first: ExitStack) -> None:
         """Do the steps; ``first`` is closed after one of them."""
         ahead = self._batches()
-        for batch in ahead:
+        for _ in range(self.stepper.done, self._steps):
+            batch = self._in_memory(partial(next, ahead))
             with held_back():  # half a step cannot be kept, and cannot be done again
-                self._losses.append(float(self._step(batch, ahead).total))
+                losses = self._in_memory(partial(self._step, batch, ahead))
+                self._losses.append(float(losses.total))
             first.close()
             report = self._report() if self.stepper.done in due else None
             if self.processes.first:
@@ -184,46 +190,60 @@ class Loop:
         try:
             return self.stepper.step(batch, ahead)
         except TrainingError as error:
-            arrays = {name: array for name, array in batch._asdict().items() if array is not None}
-            path = self.folder.keep_batch(**arrays)
             raise TrainingError(
-                f"{error}: the batch is kept in {path}. Look for images with extreme values in it, or train with a "
-                f"lower learning rate (now {self.stepper.lr:.3g})"
-            ) from error
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            fits = self._batch_that_fits(batch)
-            raise TrainingError(
-                f"no memory for batches of {many(len(batch.images), 'crop')} of {batch.images.shape[-1]} pixels; "
-                + (f"batch_size {fits} fits (--batch-size {fits})" if fits else "not even for one: train smaller crops")
+                f"{error}: the batch is kept in {self._kept(batch)}. Look for images with extreme values in it, or "
+                f"train with a lower learning rate (now {self.stepper.lr:.3g})"
             ) from error
 
-    def _batch_that_fits(self, batch: Batch) -> int:
+    def _kept(self, batch: Batch) -> Path:
+        """Keep a batch, the parts of all processes together; none goes on before it is written."""
+        parts = zip(*self.processes.gathered(batch), strict=True)
+        whole = {name: each for name, each in zip(Batch._fields, parts, strict=True) if each[0] is not None}
+        first = self.processes.first
+        path = self.folder.keep_batch(**{name: np.concatenate(each) for name, each in whole.items()}) if first else None
+        return Path(self.processes.told_by_first(path))
+
+    def _in_memory(self, make: Callable[[], Made]) -> Made:
+        """Call a function; where memory runs out in it, say for which batches there is enough."""
+        try:
+            return make()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)  # which hold what was computed so far
+            problem = error
+        options = self.task.options
+        fits = self._crops_that_fit(options.batch_size // self.processes.count // 2) * self.processes.count
+        raise TrainingError(
+            f"no memory for batches of {many(options.batch_size, 'crop')} of {options.crop.size} pixels; "
+            + (f"batch_size {fits} fits (--batch-size {fits})" if fits else "not even for one: train smaller crops")
+        ) from problem
+
+    def _crops_that_fit(self, count: int) -> int:
         """Find by halves how many crops the device has memory for."""
-        count = len(batch.images) // 2
         while count:
             let_go_of_memory(self.stepper.device)
             try:
-                self.stepper.step(Batch(*(None if part is None else part[:count] for part in batch)))  # type: ignore[arg-type]
-            except RuntimeError as error:
+                self.stepper.step(self._crops.batch(range(count)))
+            except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+                traceback.clear_frames(error.__traceback__)
                 count //= 2
             else:
-                return count
-        return 0
+                break
+        return count
 
     def _report_steps(self) -> set[int]:
         count = min(self.task.options.reports, self._steps)
         return {round(self._steps * (turn + 1) / count) for turn in range(count)}
 
     def _report(self) -> Report:
-        """Measure, draw and keep; the processes beside the first only tell their loss.
+        """Measure, draw and keep; the processes beside the first have nothing to write.
 
         Nothing of this loop changes before all is written: a stop in between leaves the report to be made again.
         """
-        train_loss = self.processes.mean(float(np.mean(self._losses)))
+        train_loss = float(np.mean(self._losses))
         new = (len(self._losses) - self._earlier) * self.task.options.batch_size
         speed = new / max(time.monotonic() - self._clock, 1e-9)
         loss = self._validation_loss() if self.processes.first else math.nan

@@ -50,13 +50,13 @@ class Processes:
         distributed.broadcast_object_list(box, src=0)
         return box[0]
 
-    def mean(self, value: float) -> float:
-        """Return the mean over all processes."""
+    def gathered(self, value: Any) -> list[Any]:
+        """Return the values of all processes, in their order."""
         if self.count == 1:
-            return value
+            return [value]
         values = [value] * self.count
         distributed.all_gather_object(values, value)  # not a tensor: GPUs exchange none of a processor's memory
-        return sum(values) / self.count
+        return values
 
 
 @contextmanager
@@ -76,6 +76,15 @@ def joined(device: str) -> Iterator[tuple[Processes, str]]:
         distributed.barrier()  # or another process may still be at its last message
     finally:
         distributed.destroy_process_group()
+
+
+def shared_mean(value: Tensor, processes: int) -> Tensor:
+    """Return the mean of a tensor over so many processes."""
+    if processes == 1:
+        return value
+    total = value.clone()
+    distributed.all_reduce(total)
+    return total / processes
 
 
 def shared_normalisation(network: nn.Module) -> None:

@@ -16,11 +16,14 @@ from flowseg.dataset import Batch, Crops
 from flowseg.engines.torch_engine import device_of, layout_of, may_copy_later
 from flowseg.errors import OptionError, TrainingError
 from flowseg.network import Network, idle_biases
+from flowseg.training import heap
 from flowseg.training.ahead import Ahead, Tensors, tensors
 from flowseg.training.options import TrainOptions
+from flowseg.training.processes import shared_mean
 from flowseg.training.recorded import Recorder
 
 _LEAST_LR = 0.01  # of the largest, at the end of the cosine
+_NO_MEMORY = ("DefaultCPUAllocator: ", "could not create a primitive", "MPS backend out of memory")
 
 
 class Losses(NamedTuple):
@@ -70,6 +73,7 @@ class Stepper:
         self, network: Network, options: TrainOptions, steps: int, pretrained: bool = False, processes: int = 1
     ) -> None:
         self.options, self.steps, self.done = options, steps, 0
+        self._processes = processes
         self.device = torch.device(device_name(options.device))
         self.half = _half_type(options.precision, self.device)
         self._layout = layout_of(self.device)
@@ -86,12 +90,12 @@ class Stepper:
         self._how: dict[str, Any] = {"fused": self.device.type in ("cpu", "cuda"), "capturable": on_gpu}
         self.optimiser = torch.optim.AdamW(trained, lr=self._rate, weight_decay=options.weight_decay, **self._how)
         self.mean = copy.deepcopy(self.network).requires_grad_(False) if options.ema else None
-        self._forward = self._prepared(processes)
+        self._forward = self._prepared()
         self._recorder = self._new_recorder() if on_gpu and processes == 1 else None
 
-    def _prepared(self, processes: int) -> nn.Module:
+    def _prepared(self) -> nn.Module:
         module: nn.Module = self.network
-        if processes > 1:
+        if self._processes > 1:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # the option has a new name in newer versions of torch
                 module = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
@@ -129,8 +133,8 @@ class Stepper:
 
     def _plain(self, batch: Tensors) -> Tensor:
         """Do a step, one thing after the other; return its losses, (3,)."""
-        losses = self._gradients(batch).cpu()
-        self._look(losses)
+        losses = shared_mean(self._gradients(batch), self._processes).cpu()
+        self._look(losses)  # those of the whole batch: all processes stop, or none
         self._set_rates(self.done)
         self._update(self._follow)
         return losses
@@ -274,17 +278,20 @@ def device_name(asked: str) -> str:
     return str(device_of(engines.fastest_device() if asked == "auto" else asked))
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether a device has no memory left: of Apple's GPUs, torch says so in words alone."""
-    return isinstance(error, torch.OutOfMemoryError) or "MPS backend out of memory" in str(error)
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether a device has no memory left: of processors and Apple's GPUs, torch says so in words alone."""
+    said = any(words in str(error) for words in _NO_MEMORY)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or said
 
 
 def let_go_of_memory(device: torch.device) -> None:
-    """Give back what torch keeps of a GPU's memory for later."""
+    """Give back what is kept of a device's memory for later."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+    else:
+        heap.give_back()
 
 
 def _half_type(precision: str, device: torch.device) -> torch.dtype | None:

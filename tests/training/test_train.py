@@ -2,6 +2,11 @@
 
 import csv
 import json
+import os
+import re
+import subprocess
+import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -202,6 +207,8 @@ def test_patience_ends_a_training_that_does_not_improve(tmp_path: Path) -> None:
     [
         torch.OutOfMemoryError("no memory"),
         RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB, other allocations: 96.0 KB)."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: ..."),
+        RuntimeError("could not create a primitive"),
     ],
 )
 def test_no_memory_names_the_batch_that_fits(
@@ -217,6 +224,87 @@ def test_no_memory_names_the_batch_that_fits(
     monkeypatch.setattr(Stepper, "step", small_device)
     with pytest.raises(TrainingError, match=r"batches of 4 crops of 32 pixels.*--batch-size 1"):
         run(items(tmp_path / "data", 2), tmp_path / "run", OPTIONS, TINY)
+
+
+def test_no_memory_to_make_a_batch_in_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(self: Stepper, shape: tuple[int, ...]) -> None:
+        raise RuntimeError(f"DefaultCPUAllocator: can't allocate memory for {shape}")
+
+    monkeypatch.setattr(Stepper, "_empty", none)
+    with pytest.raises(TrainingError, match=r"batches of 4 crops of 32 pixels.*--batch-size 2"):
+        run(items(tmp_path / "data", 2), tmp_path / "run", OPTIONS, TINY)
+
+
+def test_what_a_step_had_made_is_freed_before_smaller_batches_are_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, made = Stepper.step, []
+
+    def full(self: Stepper, batch: Batch, ahead: Ahead | None = None) -> Losses:
+        if len(batch.images) == 4:
+            held = torch.ones(8)
+            made.append(weakref.ref(held))
+            raise torch.OutOfMemoryError("no memory")
+        assert made[0]() is None
+        return real(self, batch, ahead)
+
+    monkeypatch.setattr(Stepper, "step", full)
+    with pytest.raises(TrainingError, match="--batch-size 2"):
+        run(items(tmp_path / "data", 2), tmp_path / "run", OPTIONS, TINY)
+
+
+SEVERAL = """
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from flowseg.dataset import Crops
+from flowseg.errors import TrainingError
+from flowseg.training import run
+from flowseg.training.step import Stepper
+from tests.training.data import OPTIONS, TINY, items
+
+path, what = Path(sys.argv[1]), sys.argv[2]
+data, fill, step = items(path / os.environ["RANK"], 2), Crops._fill, Stepper.step
+
+def with_nan(self, batch, place, number):
+    fill(self, batch, place, number)
+    if number == 3:  # which is not of the first process
+        batch.images[place, 0, 0, 0] = torch.nan
+
+def small(self, batch, ahead=None):
+    if len(batch.images) > 1:
+        raise torch.OutOfMemoryError("no memory")
+    return step(self, batch, ahead)
+
+if what == "nan":
+    Crops._fill = with_nan
+else:
+    Stepper.step = small
+try:
+    run(data, path / "run", OPTIONS, TINY)
+except TrainingError as error:
+    (path / os.environ["RANK"] / "error.txt").write_text(str(error))
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "told"), [("nan", "the loss is nan at step 1"), ("memory", "batches of 4 crops.*--batch-size 2")]
+)
+def test_several_processes_tell_of_the_whole_batch(tmp_path: Path, what: str, told: str) -> None:
+    (tmp_path / "process.py").write_text(SEVERAL)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29578"]
+    settings = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [*command, tmp_path / "process.py", tmp_path, what], check=True, env=settings, capture_output=True, timeout=120
+    )
+    for rank in ("0", "1"):
+        assert re.search(told, (tmp_path / rank / "error.txt").read_text())
+    if what == "nan":
+        with np.load(tmp_path / "run/bad_batch.npz") as kept:
+            assert np.isnan(kept["images"]).any(axis=(1, 2, 3)).tolist() == [False, False, False, True]
 
 
 def test_other_errors_of_a_device_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
