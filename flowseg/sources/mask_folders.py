@@ -31,7 +31,7 @@ def find(root: Path) -> list[Path]:
     for level in (folders_in(root), [below for each in folders_in(root) for below in folders_in(each)]):
         found = [folder for folder in level if is_one(folder)]
         if any((folder / "masks").is_dir() for folder in found) and not any(map(_has_label_images, found)):
-            return found
+            return [folder for folder in level if is_one(folder) or (folder / "masks").is_dir()]
     return []
 
 
@@ -77,6 +77,9 @@ def read(root: Path) -> Collection:
 
 def _add(gathered: Gathered, folder: Path) -> None:
     name = folder.name
+    if not is_one(folder):
+        gathered.problems.append(f"{name} has no image: looked for {folder / 'images'}")
+        return
     images = files_in(folder / "images")
     masks = files_in(folder / "masks") if (folder / "masks").is_dir() else None
     if len(images) != 1:

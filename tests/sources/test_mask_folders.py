@@ -120,3 +120,13 @@ def test_one_mask_is_in_memory_at_a_time(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert len(found) == 24
     assert most < 12 * shape[0] * shape[1]
+
+
+def test_masks_without_an_image_are_told(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        picture(tmp_path / name / f"images/{name}.png")
+        picture(tmp_path / name / "masks/1.png")
+    picture(tmp_path / "c/masks/1.png")
+    data = open_collection(tmp_path)
+    assert [item.name for item in data] == ["a", "b"]
+    assert data.problems == (f"c has no image: looked for {tmp_path / 'c/images'}",)
