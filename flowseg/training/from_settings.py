@@ -12,6 +12,7 @@ from flowseg.names import last_part
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.data_sets import How, opened, side_table
 from flowseg.sources.spellings import under
+from flowseg.training import reading
 from flowseg.training.options import TrainOptions
 from flowseg.training.split import USUAL_PART, Split, fold, held_out
 from flowseg.training.waiting import UNWATCHED, Watch
@@ -116,7 +117,7 @@ def _sound(data: Collection, settings: Mapping[str, Any], watch: Watch) -> Colle
         for problem in data.problems:
             watch.say(f"left out: {problem}")
         data = replace(data, problems=())
-    data.require_sound()
+    reading.require_sound(data, settings["axes"], watch.bar)
     columns = settings["columns"]
     return with_columns(data, Path(columns)) if columns else data
 

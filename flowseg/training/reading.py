@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +11,10 @@ from flowseg import channels, threads
 from flowseg.channels import ChannelChoice
 from flowseg.errors import FlowsegError, InputError
 from flowseg.model_config import ModelConfig
-from flowseg.sources.collection import Item
+from flowseg.sources.collection import Collection, Item
 from flowseg.training.split import Split
 from flowseg.training.validation import median_diameter
-from flowseg.training.waiting import Bar, counted
+from flowseg.training.waiting import Bar, counted, silent
 from flowseg.words import many
 
 _MANY_PIECES = 5
@@ -61,6 +62,15 @@ class _Looked(NamedTuple):
     pieces: int
 
 
+def require_sound(data: Collection, axes: str | None = None, bar: Bar = silent) -> None:
+    """Raise one error that lists all problems of a data set: beside those known, what only reading the rest shows."""
+    if data.problems:
+        with bar("reading images", len(data)) as step:
+            looked = list(counted(_all_looked(data.items, None, axes, ChannelChoice()), step))
+        data = replace(data, problems=(*data.problems, *(one.problem for one in looked if one.problem)))
+    data.require_sound()
+
+
 def read(
     split: Split, config: ModelConfig, bar: Bar, axes: str | None = None, choice: ChannelChoice | None = None
 ) -> Read:
@@ -103,7 +113,7 @@ def _sound(looked: Sequence[_Looked]) -> tuple[int, ...]:
 
 
 def _all_looked(
-    items: Sequence[Item], config: ModelConfig, axes: str | None, choice: ChannelChoice
+    items: Sequence[Item], config: ModelConfig | None, axes: str | None, choice: ChannelChoice
 ) -> Iterator[_Looked]:
     def look(item: Item) -> _Looked:
         with threads.alone():
@@ -116,10 +126,11 @@ def _all_looked(
         pool.shutdown(cancel_futures=True)
 
 
-def _look(item: Item, config: ModelConfig, axes: str | None, choice: ChannelChoice) -> _Looked:
+def _look(item: Item, config: ModelConfig | None, axes: str | None, choice: ChannelChoice) -> _Looked:
     try:
         image, truth = item.sample(axes)
-        channels.for_network(image, choice, config.channel_names, config.architecture.channels)
+        if config is not None:
+            channels.for_network(image, choice, config.channel_names, config.architecture.channels)
         if not np.isfinite(image.pixels).any():
             raise InputError("none of its pixels is a number: all are NaN or infinite")
     except (FlowsegError, OSError, MemoryError) as error:

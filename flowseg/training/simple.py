@@ -14,6 +14,7 @@ from flowseg.errors import OptionError
 from flowseg.sources import memory
 from flowseg.sources.collection import Collection, Item
 from flowseg.sources.data_sets import How, opened
+from flowseg.training import reading
 from flowseg.training.asked import Asked, NewModel
 from flowseg.training.loop import Tell
 from flowseg.training.options import TrainOptions
@@ -163,7 +164,7 @@ def _items(source: Collection | Sequence[Any], axes: str | None, skipping: Watch
             for problem in source.problems:
                 skipping.say(f"left out: {problem}")
             source = replace(source, problems=())
-        source.require_sound()
+        reading.require_sound(source, axes)
         return list(source), source.root.resolve().name
     given = list(source)
     if all(isinstance(one, Item) for one in given):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
+import flowseg
 from flowseg.errors import InputError
 from flowseg.instances import Instances
 from flowseg.sources import label_images
@@ -171,3 +172,14 @@ def test_an_image_without_a_number_is_a_problem(tmp_path: Path) -> None:
     tifffile.imwrite(data[1].path, np.full((64, 64), np.nan, np.float32))  # type: ignore[arg-type]
     found = read(Split(data, []), CONFIG, silent)
     assert (found.train, found.problems) == ((0, 2), ("001: none of its pixels is a number: all are NaN or infinite",))
+
+
+def test_missing_files_and_those_that_cannot_be_read_are_told_together(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros((20, 20), np.uint8))
+        tifffile.imwrite(tmp_path / f"{name}_masks.tif", np.ones((20, 20), np.uint8))
+    (tmp_path / "a_masks.tif").unlink()
+    whole = (tmp_path / "b.tif").read_bytes()
+    (tmp_path / "b.tif").write_bytes(whole[: len(whole) - 100])
+    with pytest.raises(InputError, match=r"2 problems:\n(.|\n)*a\.tif has no masks(.|\n)*b\.tif is cut short"):
+        flowseg.train(tmp_path, tmp_path / "run", pretrained=None, quiet=True)
