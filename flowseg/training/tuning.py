@@ -16,7 +16,7 @@ from flowseg.training import validation
 from flowseg.training.loop import Task
 from flowseg.training.run_folder import RunFolder
 from flowseg.training.waiting import Bar, counted, silent
-from flowseg.tune import Choice, Predicted, Tuned, tune
+from flowseg.tune import Choice, Predicted, Tuned, is_gain, tune
 
 _FACTORS = (0.8, 1.0, 1.25)  # of the median diameter in the images trained on
 _LEAST_IMAGES = 3  # fewer say nothing about a diameter: both of two are better by chance once in four times
@@ -59,7 +59,7 @@ def group_column(task: Task) -> str:
 def choose_diameters(task: Task, kept: Checkpoint, bar: Bar = silent) -> dict[str, DiameterChoice]:
     """Try diameters on validation images, against the estimate: for all images ("") and for each group.
 
-    A diameter is chosen where it gains more than one standard error of the paired difference, of three images or more.
+    A diameter is chosen where it gains more than luck, of three images or more.
     """
     column = group_column(task)
     items = spread(task.split.validation, task.options.validation_images)
@@ -103,9 +103,7 @@ def _best(
     options: Sequence[tuple[float, npt.NDArray[np.float64]]], estimated: npt.NDArray[np.float64]
 ) -> DiameterChoice:
     diameter, scores = max(options, key=lambda option: float(option[1].mean()))
-    gain = scores - estimated
-    error = float(gain.std(ddof=1)) / len(gain) ** 0.5 if len(gain) >= _LEAST_IMAGES else np.inf
-    if gain.mean() <= max(_LEAST_GAIN, error):
+    if len(scores) < _LEAST_IMAGES or not is_gain(scores - estimated, _LEAST_GAIN):
         return DiameterChoice(None, float(estimated.mean()), float(estimated.mean()), len(estimated))
     return DiameterChoice(round(diameter, 1), float(scores.mean()), float(estimated.mean()), len(estimated))
 
