@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from flowseg import channels, threads
 from flowseg.channels import ChannelChoice
@@ -19,6 +20,7 @@ from flowseg.words import many
 
 _MANY_PIECES = 5
 _GIVES_EACH = "flowseg convert DATA OUT --to labels --pieces --copy-images gives each piece one"
+_SMALL_PART = 0.05  # of instances, whose sizes are those of crumbs, where there are any
 _MOST_APART = 0.1  # of masks of all cells together: some software leaves a second number in a few
 
 
@@ -31,6 +33,8 @@ class Read(NamedTuple):
         Places in the parts of the split of what can be used.
     diameter
         Median over the images to train on of their median diameters; None where they have no instance.
+    small
+        Pixels that one in twenty of the instances to train on has at most; None where there are none.
     to_find
         Whether an image to validate on has an instance.
     problems
@@ -42,6 +46,7 @@ class Read(NamedTuple):
     train: tuple[int, ...]
     validation: tuple[int, ...]
     diameter: float | None
+    small: int | None
     to_find: bool
     problems: tuple[str, ...]
     together: str
@@ -54,12 +59,12 @@ class Read(NamedTuple):
 
 
 class _Looked(NamedTuple):
-    """What is kept of an image: what is wrong, its median diameter, instances, and the pieces of a single one."""
+    """What is kept of an image: what is wrong, its median diameter, areas of instances, the pieces of a single one."""
 
     problem: str
-    diameter: float | None
-    instances: int
-    pieces: int
+    diameter: float | None = None
+    areas: npt.NDArray[np.int64] = np.empty(0, np.int64)
+    pieces: int = 0
 
 
 def require_sound(data: Collection, axes: str | None = None, bar: Bar = silent) -> None:
@@ -98,10 +103,12 @@ def read(
     _require_apart(looked)
     train, validation = looked[: len(split.train)], looked[len(split.train) :]
     known = [one.diameter for one in train if one.diameter is not None]
+    areas = np.concatenate([one.areas[one.areas > 0] for one in train])
     return Read(
         _sound(train),
         _sound(validation),
         float(np.median(known)) if known else None,
+        int(np.quantile(areas, _SMALL_PART)) if len(areas) else None,
         any(one.diameter is not None for one in validation),
         tuple(one.problem for one in looked if one.problem),
         _perhaps_together([item.name for item, one in zip(items, looked, strict=True) if one.pieces >= _MANY_PIECES]),
@@ -135,15 +142,15 @@ def _look(item: Item, config: ModelConfig | None, axes: str | None, choice: Chan
             raise InputError("none of its pixels is a number: all are NaN or infinite")
     except (FlowsegError, OSError, MemoryError) as error:
         text = str(error) or type(error).__name__
-        return _Looked(text if item.name in text else f"{item.name}: {text}", None, 0, 0)
-    return _Looked("", median_diameter(truth), len(truth), len(truth.pieces()) if len(truth) == 1 else 0)
+        return _Looked(text if item.name in text else f"{item.name}: {text}")
+    return _Looked("", median_diameter(truth), truth.areas(), len(truth.pieces()) if len(truth) == 1 else 0)
 
 
 def _require_apart(looked: Sequence[_Looked]) -> None:
     """Refuse masks of all cells together; an image of one cell among them looks as it does in any data."""
     filled = [one for one in looked if one.diameter is not None]
     together = sum(one.pieces >= _MANY_PIECES for one in filled)
-    apart = sum(one.instances > 1 for one in filled)
+    apart = sum(len(one.areas) > 1 for one in filled)
     if 2 * together > len(filled) and apart <= _MOST_APART * len(filled):
         every = "the one image" if len(filled) == 1 else f"all {len(filled)} images"
         where = every if together == len(filled) else f"{together} of {len(filled)} images"

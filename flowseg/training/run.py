@@ -67,6 +67,13 @@ class Trained(NamedTuple):
         return notebook.card("Training", facts, [notebook.picture(plots.figure_png(self.plot()), "curves")])
 
 
+class _Sizes(NamedTuple):
+    """Of the instances to train on: a usual diameter, and the pixels that one in twenty has at most."""
+
+    diameter: float
+    small: int
+
+
 def run(
     items: Split | Collection | Sequence[Item],
     out: str | os.PathLike[str],
@@ -135,8 +142,8 @@ def run(
             network, config, split = _again(began, split, options, asked, watch)
         else:
             network, config = _start(asked, options)
-            split, diameter = _read(split, config, asked, processes, watch)
-            config = _with_data(config, split, diameter, folder.path.name, options, asked)
+            split, sizes = _read(split, config, asked, processes, watch)
+            config = _with_data(config, split, sizes, folder.path.name, options, asked)
         task = Task(split, config, options, asked.pretrained is not None, asked.axes, asked.choice, asked.by)
         loop = Loop(task, network, folder, processes, tell, watch)
         with folder.mine() if processes.first else nullcontext(), heap.kept(), within_limit():
@@ -162,8 +169,8 @@ def _again(
     return network, began.config, began.parts(split)
 
 
-def _read(split: Split, config: ModelConfig, asked: Asked, processes: Processes, watch: Watch) -> tuple[Split, float]:
-    """Read all images, in the first process; return what can be used, and its diameter."""
+def _read(split: Split, config: ModelConfig, asked: Asked, processes: Processes, watch: Watch) -> tuple[Split, _Sizes]:
+    """Read all images, in the first process; return what can be used, and its sizes."""
     found = reading.read(split, config, watch.bar, asked.axes, asked.choice) if processes.first else None
     found = processes.told_by_first(found)
     if found.problems and not asked.skip_problems:
@@ -179,16 +186,16 @@ def _read(split: Split, config: ModelConfig, asked: Asked, processes: Processes,
     if both := in_both(usable):
         images = many(len(both), "image")
         watch.say(f"note: trained on, too: {images} to validate on, such as {both[0]}; scores will be too good")
-    return usable, _diameter(found, usable)
+    return usable, _sizes(found, usable)
 
 
-def _diameter(found: reading.Read, split: Split) -> float:
-    """Return the diameter of the data; refuse data with nothing to learn from, or to be scored by.
+def _sizes(found: reading.Read, split: Split) -> _Sizes:
+    """Return the sizes of the data; refuse data with nothing to learn from, or to be scored by.
 
     Where there is nothing to find, what finds nothing scores best: weights and thresholds would be chosen for that.
     """
     others = "give others (--val DIR; val=), hold back others (--seed 1; seed=1), or none (--val-part 0; val_part=0)"
-    if found.diameter is None:
+    if found.diameter is None or found.small is None:
         hint = f"; some of those held back have: {others}" if found.to_find else ""
         raise InputError(f"none of the images to train on has an instance{hint}")
     if split.validation and not found.to_find:
@@ -196,7 +203,7 @@ def _diameter(found: reading.Read, split: Split) -> float:
             f"none of the images to validate on has an instance, so they cannot tell a good model from one that finds "
             f"nothing: {others}"
         )
-    return found.diameter
+    return _Sizes(found.diameter, found.small)
 
 
 def _start(asked: Asked, options: TrainOptions) -> tuple[Network, ModelConfig]:
@@ -226,18 +233,21 @@ def _new(architecture: Architecture, options: TrainOptions) -> Network:
 
 
 def _with_data(
-    config: ModelConfig, split: Split, diameter: float, name: str, options: TrainOptions, asked: Asked
+    config: ModelConfig, split: Split, sizes: _Sizes, name: str, options: TrainOptions, asked: Asked
 ) -> ModelConfig:
-    """Return the config with what is known of the data, and without what was chosen on the data of an earlier model."""
+    """Return the config with what is known of the data, and without what was chosen on the data of an earlier model.
+
+    A smallest size that belongs to larger instances would leave out what is to be learned.
+    """
     config = config if asked.diameter is None else replace(config, diameter_mean=asked.diameter)
-    if options.crop.rescale == "none":
-        diameter = config.diameter_mean
+    diameter = config.diameter_mean if options.crop.rescale == "none" else sizes.diameter
     data = asked.described or many(len(split.train), "image")
     return replace(
         config,
         name=name,
         diameter_labels=diameter,
         diameter=None,
+        min_size=min(config.min_size, sizes.small),
         group_thresholds={},
         training_data=data,
         licence=asked.licence,  # that of a model to start from may not be this one's

@@ -13,6 +13,7 @@ import pytest
 import tifffile
 
 import flowseg
+from flowseg import checkpoint
 from flowseg.errors import InputError
 from flowseg.instances import Instances
 from flowseg.sources import label_images
@@ -183,3 +184,11 @@ def test_missing_files_and_those_that_cannot_be_read_are_told_together(tmp_path:
     (tmp_path / "b.tif").write_bytes(whole[: len(whole) - 100])
     with pytest.raises(InputError, match=r"2 problems:\n(.|\n)*a\.tif has no masks(.|\n)*b\.tif is cut short"):
         flowseg.train(tmp_path, tmp_path / "run", pretrained=None, quiet=True)
+
+
+@pytest.mark.parametrize(("diameter", "least", "most"), [(4, 1, 13), (16, 15, 15)])
+def test_what_is_learned_is_not_too_small_to_be_kept(tmp_path: Path, diameter: int, least: int, most: int) -> None:
+    """Cells of 4 pixels have 12; a model keeps what has 15, unless it is told otherwise."""
+    data = items(tmp_path / "data", 2, diameter=diameter)
+    config = checkpoint.read(run(data, tmp_path / "run", replace(OPTIONS, crops=4, reports=1), TINY).model).config
+    assert least <= config.min_size <= most
