@@ -301,7 +301,7 @@ class _Teller:
     def tell(self, now: Any) -> None:
         """Show a step, and a report where there is one."""
         speed = self.progress.tasks[0].speed
-        about = f"loss {now.loss:.3f}" + (f", {speed:.0f} crops/s" if speed else "")
+        about = now.about() + (f", {speed:.0f} crops/s" if speed else "")
         if self.live:
             self.progress.start()
         self.progress.update(self.task, completed=now.crops, total=now.total, about=about)

@@ -70,6 +70,23 @@ def finish(
     folder.write_text(folder.card.name, card(kept, task, rows, worst, history, about))
 
 
+def beside_start(task: Task, history: Sequence[Report]) -> str:
+    """Return, in a sentence, what the weights kept score beside those that a training began with; empty: not known."""
+    if not history or history[0].crops:
+        return ""
+    before, best = history[0].map, max(report.map for report in history)
+    held = many(min(len(task.split.validation), task.options.validation_images), "image")
+    scored = f"Mean AP on {held} held back: {before:.3f} before the training"
+    if best > before:
+        return f"{scored}, {best:.3f} with the weights kept."
+    kept = [report.crops for report in history if report.map == best][-1]
+    return f"{scored}, and nothing learned was better: the weights are those {_when(kept)}."
+
+
+def _when(crops: int) -> str:
+    return f"of {crops:,} crops, which were as good" if crops else "that it began with"
+
+
 def _looked(task: Task, kept: Checkpoint) -> Iterator[Looked]:
     """Segment the validation images; the column that parts were stratified or balanced by is their group."""
     column = tuning.group_column(task)
@@ -142,6 +159,8 @@ def card(
         lines += ["", "```bash", command_line(command), "```"]
     lines += ["", "![curves](curves.png)", ""]
     lines += _scores(rows, worst, _RESIZED[options.crop.rescale])
+    beside = beside_start(task, history)
+    lines += ["", f"{beside} Both with the thresholds that it began with."] if beside else []
     return "\n".join(lines) + "\n"
 
 

@@ -47,7 +47,7 @@ class Progress(NamedTuple):
     crops, total
         Seen so far; to be seen.
     loss
-        Running mean of the last steps.
+        Running mean of the last steps; nan before the first.
     report
         The newest report, at the step that it is made; else None.
     """
@@ -56,6 +56,10 @@ class Progress(NamedTuple):
     total: int
     loss: float
     report: Report | None
+
+    def about(self) -> str:
+        """Return the loss in words; nothing before the first step."""
+        return "" if math.isnan(self.loss) else f"loss {self.loss:.3f}"
 
 
 Tell = Callable[[Progress], object]
@@ -149,7 +153,9 @@ class Loop:
     def _go_on(self) -> None:
         due = self._report_steps()
         if self.stepper.done in due and self._reported() < self.stepper.done:
-            self._report()  # it was stopped while this report was made
+            report = self._report()  # of what it starts from, or it was stopped while this report was made
+            if self.processes.first:
+                self._tell(self._progress(report))
         if self.processes.told_by_first(self._is_stuck()):
             return
         with ExitStack() as first:
@@ -175,8 +181,8 @@ class Loop:
                 break
 
     def _reported(self) -> int:
-        """Return the step of the last report."""
-        return self.history[-1].step if self.history else 0
+        """Return the step of the last report; -1: there is none."""
+        return self.history[-1].step if self.history else -1
 
     def _batches(self) -> Ahead:
         size = self.task.options.batch_size
@@ -235,15 +241,17 @@ class Loop:
         return count
 
     def _report_steps(self) -> set[int]:
+        """Return the steps to report after; what a pretrained network scores is measured before the first, too."""
         count = min(self.task.options.reports, self._steps)
-        return {round(self._steps * (turn + 1) / count) for turn in range(count)}
+        first = 0 if self.task.pretrained and self.task.split.validation else 1
+        return {round(self._steps * turn / count) for turn in range(first, count + 1)}
 
     def _report(self) -> Report:
         """Measure, draw and keep; the processes beside the first have nothing to write.
 
         Nothing of this loop changes before all is written: a stop in between leaves the report to be made again.
         """
-        train_loss = float(np.mean(self._losses))
+        train_loss = float(np.mean(self._losses)) if self._losses else math.nan
         new = (len(self._losses) - self._earlier) * self.task.options.batch_size
         speed = new / max(time.monotonic() - self._clock, 1e-9)
         loss = self._validation_loss() if self.processes.first else math.nan

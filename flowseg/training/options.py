@@ -40,7 +40,7 @@ class TrainOptions:
     compile
         Let torch compile the network: slow to start, faster afterwards on a GPU.
     reports
-        How many times the network is validated and its pictures are drawn.
+        How many times the network is validated and its pictures are drawn; a pretrained one is before it learns, too.
     validation_images
         Validated on during training, at most; at the end all are.
     patience

@@ -20,7 +20,7 @@ from flowseg.sources.collection import Collection, Item, listed_problems
 from flowseg.training import heap, reading
 from flowseg.training.asked import Asked
 from flowseg.training.began import Began
-from flowseg.training.finish import finish
+from flowseg.training.finish import beside_start, finish
 from flowseg.training.loop import Loop, Task, Tell
 from flowseg.training.options import TrainOptions
 from flowseg.training.processes import Processes, joined
@@ -153,6 +153,8 @@ def run(
     if processes.first and not folder.finished:
         with folder.mine():
             finish(task, folder, loop.history, _described(task, asked) | {"export": asked.export}, watch.bar)
+        if beside := beside_start(task, loop.history):
+            watch.say(beside)
     return Trained(folder.model, folder.path, loop.history)
 
 

@@ -23,7 +23,8 @@ class Report(NamedTuple):
     step, crops, epoch
         How far the training was.
     train_loss, validation_loss
-        Mean over the crops since the report before; over the validation crops (nan without them).
+        Mean over the crops since the report before; over the validation crops (nan without them). The first report
+        of a pretrained network, before it learns, has no training loss (nan).
     ap50, map
         Of the validation images: AP at IoU 0.5, and its mean over 0.5 to 0.9 (nan without them).
     lr, crops_per_second, seconds
@@ -43,10 +44,12 @@ class Report(NamedTuple):
 
     def text(self) -> str:
         """Return the report as a line of 80 characters at most."""
-        line = f"{self.crops:>9,} crops  loss {self.train_loss:.3f}"
+        line = f"{self.crops:>9,} crops"
+        if not math.isnan(self.train_loss):
+            line += f"  loss {self.train_loss:.3f}"
         if not math.isnan(self.validation_loss):
             line += f"  validation {self.validation_loss:.3f}  AP50 {self.ap50:.3f}  mAP {self.map:.3f}"
-        return f"{line}  {self.crops_per_second:.0f} crops/s"
+        return line if self.crops == 0 else f"{line}  {self.crops_per_second:.0f} crops/s"
 
 
 class RunFolder:

@@ -16,7 +16,7 @@ _BETWEEN_LINES = 10.0  # seconds, of what takes long
 
 _COLUMNS: dict[str, Callable[[Report], str]] = {
     "crops": lambda report: f"{report.crops:,}",
-    "loss": lambda report: f"{report.train_loss:.3f}",
+    "loss": lambda report: "" if math.isnan(report.train_loss) else f"{report.train_loss:.3f}",
     "validation loss": lambda report: f"{report.validation_loss:.3f}",
     "AP at IoU 0.5": lambda report: f"{report.ap50:.3f}",
     "mean AP": lambda report: f"{report.map:.3f}",
@@ -53,7 +53,7 @@ class Shown:
         if now.report is not None:
             self._reports.append(now.report)
         if self._live is not None:
-            self._live.step(now.crops, now.total, f"loss {now.loss:.3f}", _table(self._reports))
+            self._live.step(now.crops, now.total, now.about(), _table(self._reports))
         elif now.report is not None and not self._quiet:
             _say(now.report.text())
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -365,3 +365,30 @@ def test_a_training_keeps_to_the_threads_that_are_allowed(tmp_path: Path, monkey
     finally:
         torch.set_num_threads(before)
     assert (used, after) == ({1}, 2)
+
+
+def test_what_a_training_begins_with_is_scored_too(tmp_path: Path) -> None:
+    split = Split(items(tmp_path / "train", 4), items(tmp_path / "val", 2))
+    first = run(split, tmp_path / "a", replace(OPTIONS, crops=200), TINY)
+    said: list[str] = []
+    asked = Asked(pretrained=str(first.model))
+    watch = Watch(lambda *_: nullcontext(lambda _: None), said.append, lambda _: nullcontext())
+    worse = run(split, tmp_path / "b", replace(OPTIONS, crops=12, lr=1.0), asked, watch=watch)
+    start = worse.history[0]
+    assert (start.step, start.crops) == (0, 0)
+    assert start.map == max(report.map for report in worse.history) > 0.3
+    assert np.isnan(start.train_loss)
+    assert start.text().startswith("        0 crops  validation ")
+    assert [report.step for report in worse.history] == [0, 1, 2, 3]
+    assert_same(first.model, worse.model)
+    assert len(list((tmp_path / "b/samples").glob("*_000000.png"))) == 2
+    sentence = f"Mean AP on 2 images held back: {start.map:.3f} before the training, and nothing learned was better: "
+    assert said == [f"{sentence}the weights are those that it began with."]
+    assert said[0] in (tmp_path / "b/MODEL_CARD.md").read_text()
+
+
+def test_without_images_to_validate_on_nothing_is_scored_before(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 2)
+    first = run(data, tmp_path / "a", replace(OPTIONS, crops=4, reports=1), TINY)
+    done = run(data, tmp_path / "b", replace(OPTIONS, crops=4, reports=1), Asked(pretrained=str(first.model)))
+    assert [report.step for report in done.history] == [1]
