@@ -77,7 +77,7 @@ class AugmentOptions:
 
 
 NOTHING = AugmentOptions(False, False, *[0] * 10)
-"""Crops as the image is: what validation looks at."""
+"""Crops of the image as it is, anywhere in it: what validation looks at."""
 
 
 class Source(NamedTuple):
@@ -183,15 +183,14 @@ def _matrix(
     middle = (size - 1) / 2
     rows = []
     for length, by_row, by_column in zip(shape, (along, across), (-across * side, along * side), strict=True):
-        place = _centre(length, size / zoom, rng, options is NOTHING)
+        place = _centre(length, size / zoom, rng)
         rows.append((by_row, by_column, place - (by_row + by_column) * middle))
     return np.array(rows)
 
 
-def _centre(length: int, side: float, rng: np.random.Generator, still: bool) -> float:
+def _centre(length: int, side: float, rng: np.random.Generator) -> float:
     """Draw the centre of a crop along one axis: inside the image if it fits, else so that all of the image is in it."""
-    room = 0.0 if still else abs(length - side) / 2
-    return (length - 1) / 2 + room * (2 * rng.random() - 1)
+    return (length - 1) / 2 + abs(length - side) / 2 * (2 * rng.random() - 1)
 
 
 def _bend(size: int, pixels: float, rng: np.random.Generator) -> Floats:

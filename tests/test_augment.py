@@ -119,11 +119,14 @@ def test_images_of_any_shape_give_crops(shape: tuple[int, int]) -> None:
         assert made.labels.any()
 
 
-def test_nothing_cuts_the_middle() -> None:
+def test_nothing_changes_nothing_and_cuts_anywhere() -> None:
     labels = np.arange(1, 101, dtype=np.int32).reshape(10, 10)
-    made = crop(source(labels), 4, 1.0, np.random.default_rng(0), NOTHING)
-    assert (made.labels == labels[3:7, 3:7]).all()
-    assert (made.image[0] == labels[3:7, 3:7]).all()
+    whole = crop(source(labels), 10, 1.0, np.random.default_rng(0), NOTHING)
+    assert (whole.labels == labels).all()
+    assert (whole.image[0] == labels).all()
+    parts = [crop(source(labels), 4, 1.0, np.random.default_rng(seed), NOTHING).labels for seed in range(900)]
+    assert all((np.diff(part, axis=1) == 1).all() and (np.diff(part, axis=0) == 10).all() for part in parts)
+    assert set(np.unique(parts)) == set(labels.ravel().tolist())
 
 
 def test_inversion_and_brightness_leave_the_outside_alone() -> None:

@@ -34,7 +34,7 @@ from flowseg.training.waiting import UNWATCHED, Watch
 from flowseg.words import many
 
 _PICTURES = 4
-_VALIDATION_CROPS = 64
+_VALIDATION_CROPS = (16, 64)  # at least, at most: one of each image between
 _MOST_SHOWN = 768  # pixels of a side, in samples
 _FIRST = "getting ready: the first step takes longest"
 
@@ -272,10 +272,12 @@ class Loop:
         return report
 
     def _validation_loss(self) -> float:
+        """Return the loss over crops of the validation images that are the same each time, from all over them."""
         if self._still is None:
             return math.nan
         size = self.task.options.batch_size
-        count = min(len(self.task.split.validation), _VALIDATION_CROPS)
+        least, most = _VALIDATION_CROPS
+        count = min(max(len(self.task.split.validation), least), most)
         parts = [range(start, min(start + size, count)) for start in range(0, count, size)]
         losses = [float(self.stepper.validate(batch).total) for batch in self._still.batches(parts, threads.count())]
         return float(np.average(losses, weights=[len(part) for part in parts]))

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -392,3 +393,19 @@ def test_without_images_to_validate_on_nothing_is_scored_before(tmp_path: Path) 
     first = run(data, tmp_path / "a", replace(OPTIONS, crops=4, reports=1), TINY)
     done = run(data, tmp_path / "b", replace(OPTIONS, crops=4, reports=1), Asked(pretrained=str(first.model)))
     assert [report.step for report in done.history] == [1]
+
+
+def test_the_validation_loss_is_of_all_of_an_image(tmp_path: Path) -> None:
+    """Of the middle alone, which may be empty, it said nothing."""
+    (wide,) = items(tmp_path / "val", 1, side=192)
+    truth = wide.instances().to_labels()
+    truth[64:128, 64:128] = 0
+    pixels = np.where(truth > 0, 120, 20).astype(np.uint8)
+    tifffile.imwrite(wide.path, pixels)
+    hollow = replace(wide, load=partial(Instances.from_labels, truth))
+    data = items(tmp_path / "train", 2)
+    options = replace(OPTIONS, crops=120, reports=2, crop=CropOptions(size=32, rescale="none"))
+    with_it = run(Split(data, [hollow]), tmp_path / "a", options, TINY).history[-1]
+    assert with_it.validation_loss > 0.5 * with_it.train_loss
+    again = run(Split(data, [hollow]), tmp_path / "b", options, TINY).history[-1]
+    assert again.validation_loss == with_it.validation_loss
