@@ -88,7 +88,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         | {"engines", "images", "instances", "overlaps", "zoo", "tune", "notebook"},
         {"torch"},
     ),
-    "tune": ({"dynamics", "instances", "kernels", "metrics"}, set()),
+    "tune": ({"dynamics", "instances", "kernels", "metrics"}, {"scipy"}),
     "synthetic": ({"instances", "rle"}, {"scipy", "PIL"}),
     "inspection": ({"sources", "instances", "kernels"}, set()),
     "contact_sheet": ({"sources", "instances", "boundaries", "colours"}, {"PIL"}),
