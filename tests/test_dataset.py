@@ -76,8 +76,8 @@ def test_targets_are_flows_of_the_crop(tmp_path: Path, name: str, field: object)
 
 
 def test_specks_do_not_say_how_far_an_image_is_enlarged(tmp_path: Path) -> None:
-    labels = np.zeros((40, 40), np.int32)
-    labels[19:21, 19:21] = 1  # 2.3 pixels across, and 5 are the least that is believed
+    labels = np.zeros((8, 8), np.int32)
+    labels[3:5, 3:5] = 1  # 2.3 pixels across, and 5 are the least that is believed
     tifffile.imwrite(tmp_path / "a.tif", labels.astype(np.uint8))
     speck = Item("a", tmp_path / "a.tif", partial(Instances.from_labels, labels), {})
     made = Crops([speck], ONE, CropOptions(size=32, augment=NOTHING)).crop(0)
