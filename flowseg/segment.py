@@ -213,6 +213,7 @@ class Model:
                 other = _Found(times * diameter, *self._run(planes, times * diameter, options))
                 if other.is_sure and other.area > 2 * found.area:
                     found, search = other, search._replace(least=1)
+                del other  # three at once would be much for a large image
         for _ in range(search.runs):
             better = _better_diameter(found.masks.labels, found.diameter, search)
             if better is None or not self._fits(planes.shape[1:], better, options, most):

@@ -6,8 +6,7 @@ the instances found, whose overlaps with the truth are counted once. Images are 
 What is chosen is not simply the best that was tried: of many tries on few images one is always best by luck. All that
 is behind the best by no more than ``least_gain``, or one standard error of the paired difference, counts as equally
 good, and of those what is nearest the defaults is taken; for a group, what is nearest the choice for all images. It
-is taken only where its gain is more than chance gives one time in ten: without that, what three images of `nuclei`'s
-validation part chose was worse than the defaults for its other images three times in ten, with it one time in ten.
+is taken only where its gain is more than chance gives one time in ten (`benchmarks/choices.py` compares these rules).
 """
 
 from collections.abc import Iterable, Mapping

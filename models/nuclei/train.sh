@@ -44,7 +44,7 @@ part fourth "$run/learned" --val "$run/held-back" --seed 4 --pretrained "$run/th
   --augment colour=0.3
 
 # For long, on what is drawn a little larger: minutes on a GPU, most of a day on a processor. One report, so that its end
-# is kept, whatever scored best on the way.
+# is kept, whatever scored best on the way; unless it is no better than the start.
 part fifth "$run/learned" --val "$run/held-back" --seed 5 --pretrained "$run/fourth/model.safetensors" \
   --diameter-mean 30 --crops 480000 --crop-size 160 --batch-size 32 --lr 0.002 --ema 0.999 --reports 1 \
   --augment colour=0.3
