@@ -86,7 +86,7 @@ class Source(NamedTuple):
     Attributes
     ----------
     planes
-        (C, h, w): uint8 or uint16 as they are stored, or float32.
+        (C, h, w), or (1, h, w) where all channels are alike: uint8 or uint16 as they are stored, or float32.
     levels
         (C, n) float32: what each stored whole number becomes; (C, 0) where planes are floats, which stay as they are.
     labels
@@ -156,11 +156,11 @@ def crop(
     zoom *= _drawn_factor(rng, options.scale)
     matrix = _matrix(source.labels.shape, size, zoom, rng, options)
     bend = _bend(size, options.elastic / zoom, rng)
-    look = _drawn_look(len(source.planes), rng, options)
+    look = _drawn_look(len(source.levels), rng, options)
     levels = source.levels
     if look is not None and levels.size:
         levels = look.curved(levels.copy())
-    image = np.empty((len(source.planes), size, size), np.float32) if out is None else out
+    image = np.empty((len(source.levels), size, size), np.float32) if out is None else out
     labels = np.empty((size, size), np.int32)
     inside = np.empty((size, size), np.bool_)
     whole = warp(source.planes, levels, source.labels, matrix, bend, image, labels, inside)

@@ -4,6 +4,7 @@ Crop number n of a run is always the same, whoever makes it: all that is random 
 own, seeded by the run's seed and n. So the number of workers changes nothing, and a run goes on after any stop.
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import augment, channels, checks, labels, overlaps, threads
+from flowseg import augment, channels, checks, labels, machine, overlaps, threads
 from flowseg.arrays import Floats, Labels
 from flowseg.augment import AugmentOptions, Source
 from flowseg.channels import ChannelChoice
@@ -27,6 +28,8 @@ from flowseg.sources.collection import Item
 
 LEAST_DIAMETER = 5.0
 """Pixels: smaller medians are not trusted to say how far an image is to be enlarged."""
+
+_WHERE_UNKNOWN = 3 << 28  # bytes to keep: all of Sartorius
 
 _AHEAD = 2  # batches made before they are asked for, beside those that workers are at
 
@@ -68,6 +71,7 @@ class CropOptions:
         Axes of TIFF files that do not say theirs.
     cache_bytes
         Images kept decoded, at most; of data sets that are larger, the rest is read again each time, by the workers.
+        None: a quarter of the memory at hand.
     augment
         What is changed at random.
     """
@@ -79,7 +83,7 @@ class CropOptions:
     balance: str = ""
     evenness: float = 1.0
     axes: str | None = None
-    cache_bytes: int = 3 << 28  # all of Sartorius
+    cache_bytes: int | None = None
     augment: AugmentOptions = field(default_factory=AugmentOptions)
 
     def __post_init__(self) -> None:
@@ -149,7 +153,7 @@ class Crops:
         self._groups = _groups(self.items, self.options.balance)
         sizes = np.array([len(group) for group in self._groups or [[0]]]) ** (1 - self.options.evenness)
         self._group_bounds = np.cumsum(sizes / sizes.sum())
-        self._kept = _Kept(self.options.cache_bytes)
+        self._kept = _Kept(_room() if self.options.cache_bytes is None else self.options.cache_bytes)
         self._orders: dict[int, npt.NDArray[np.int64]] = {}
 
     def __len__(self) -> int:
@@ -283,13 +287,16 @@ def read_source(
 
 def _levelled(planes: npt.NDArray[Any], percentiles: tuple[float, float]) -> tuple[npt.NDArray[Any], Floats]:
     """Return planes as small as they can be kept, and what each number in them becomes."""
+    count = len(planes)
+    if planes.strides[0] == 0:  # grey, which a network of colours is given thrice
+        planes = planes[:1]
     done = normalize(planes, Normalization(percentiles))
     if planes.dtype not in (np.uint8, np.uint16):
-        return np.ascontiguousarray(done.planes), np.empty((len(planes), 0), np.float32)
+        return np.ascontiguousarray(done.planes), np.empty((count, 0), np.float32)
     flat, low, high = (np.array(one, np.float32)[:, None] for one in (done.flat, done.low, done.high))
     numbers = np.arange(int(planes.max(initial=0)) + 1, dtype=np.float32)
     levels = (1 - flat) * (numbers - low) / (high - low + flat)  # a channel without contrast is 0
-    return planes.copy(), levels  # a copy: what it is a view of may be larger
+    return planes.copy(), np.repeat(levels, count // len(planes), axis=0)  # a copy: a view's whole may be larger
 
 
 def _groups(items: Sequence[Item], column: str) -> list[list[int]] | None:
@@ -314,6 +321,12 @@ def _area_weights(found: Labels) -> Floats:
     weights = np.ones(len(areas), np.float32)
     weights[there] = np.sqrt(np.median(areas[there]) / areas[there])
     return np.asarray(weights[found], np.float32)
+
+
+def _room() -> int:
+    """Return how many bytes to keep: processes that torchrun started on this machine share what it has."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return machine.memory().at_hand // (4 * processes) or _WHERE_UNKNOWN
 
 
 class _Kept:

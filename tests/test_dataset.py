@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from flowseg import channels, machine
 from flowseg.augment import NOTHING, AugmentOptions, Crop
 from flowseg.channels import ChannelChoice
 from flowseg.dataset import CropOptions, Crops
@@ -144,6 +146,35 @@ def test_few_bytes_give_the_same_crops(tmp_path: Path) -> None:
     assert (wide.batch(range(12)).images == tight.batch(range(12)).images).all()
     assert len(wide._kept._sources) == 5
     assert len(tight._kept._sources) == 1
+
+
+def test_a_quarter_of_the_memory_at_hand_is_for_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "memory", lambda: machine.Memory(64 << 30, 8 << 30))
+    assert Crops(items(tmp_path), ONE, CropOptions())._kept._most == 2 << 30
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")  # processes of torchrun on this machine
+    assert Crops(items(tmp_path), ONE, CropOptions())._kept._most == 1 << 29
+    monkeypatch.setattr(machine, "memory", lambda: machine.Memory(0, 0))
+    assert Crops(items(tmp_path), ONE, CropOptions())._kept._most == 3 << 28
+
+
+def test_grey_for_a_network_of_colours_is_kept_once(tmp_path: Path) -> None:
+    """It makes the crops of a colour image of which all three colours are alike."""
+    rng, kinds = np.random.default_rng(3), (np.uint8, np.uint16, np.float32)
+    options = CropOptions(size=48, augment=AugmentOptions(colour=0.5, noise=0.2, blur=1, invert=0.5, elastic=2))
+    colours = replace(ONE, architecture=replace(ONE.architecture, channels=3), channel_names=channels.COLORS)
+    for kind in kinds:
+        grey = (rng.random((60, 70)) * 200).astype(kind)
+        made = []
+        for name, pixels in (("grey", grey), ("colour", np.stack([grey] * 3, axis=-1))):
+            file = tmp_path / f"{name}-{np.dtype(kind)}.tif"
+            tifffile.imwrite(file, pixels, photometric="minisblack" if pixels.ndim == 2 else "rgb")
+            load = partial(Instances.from_labels, np.kron(np.arange(4).reshape(2, 2), np.ones((30, 35), np.int32)))
+            crops = Crops([Item("a", file, load)], colours, options)
+            made.append(crops.batch(range(12)))
+            kept = crops._kept.get(0, crops._read)[0]
+            assert len(kept.planes) == (1 if name == "grey" else 3)
+        np.testing.assert_array_equal(made[0].images, made[1].images)
+        np.testing.assert_array_equal(made[0].targets, made[1].targets)
 
 
 def test_what_there_are_bytes_for_is_read_once(tmp_path: Path) -> None:

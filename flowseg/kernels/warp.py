@@ -29,7 +29,7 @@ def _bent(bend: Floats, component: int, at_row: float, at_column: float) -> floa
 @kernel
 def _value(planes: Planes, levels: Floats, channel: int, row: int, column: int) -> np.float32:
     """Read an intensity: what its stored number becomes, or, without levels, itself."""
-    stored = planes[channel, row, column]
+    stored = planes[min(channel, len(planes) - 1), row, column]
     return np.float32(levels[channel, int(stored)] if levels.shape[1] > 0 else stored)
 
 
@@ -49,7 +49,7 @@ def warp(
     Parameters
     ----------
     planes, labels
-        (C, h, w) and (h, w).
+        (C, h, w), or (1, h, w) for all channels; and (h, w).
     levels
         (C, n): what each number that planes hold becomes; (C, 0): planes are floats, and stay as they are.
     matrix
