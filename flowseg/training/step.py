@@ -99,7 +99,10 @@ class Stepper:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # the option has a new name in newer versions of torch
                 module = nn.parallel.DistributedDataParallel(module, broadcast_buffers=False)
-        return torch.compile(module) if self.options.compile else module  # type: ignore[return-value]
+        if not self.options.compile:
+            return module
+        _require_compiler(self.device)
+        return torch.compile(module)  # type: ignore[return-value]
 
     def _new_recorder(self) -> Recorder:
         return Recorder(self._plain, self._gradients, self._update_unseen, self._set_rates, self.device)
@@ -292,6 +295,17 @@ def let_go_of_memory(device: torch.device) -> None:
         torch.mps.empty_cache()
     else:
         heap.give_back()
+
+
+def _require_compiler(device: torch.device) -> None:
+    """Let torch compile next to nothing: where it cannot, it would say so, at length, at the first step."""
+    try:
+        torch.compile(torch.square)(torch.ones(2, device=device))
+    except RuntimeError as error:
+        raise OptionError(
+            f"compile is True, and torch cannot compile here ({str(error).partition(chr(10))[0]}): leave it out, or "
+            f"install what torch compiles with, {'a C++ compiler' if device.type == 'cpu' else 'such as Triton'}"
+        ) from error
 
 
 def _half_type(precision: str, device: torch.device) -> torch.dtype | None:

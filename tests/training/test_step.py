@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from flowseg.dataset import Batch
 from flowseg.errors import OptionError, TrainingError
@@ -41,6 +42,21 @@ def batch(count: int = 4, seed: int = 0, side: int = 16) -> Batch:
 def stepper(**settings: object) -> Stepper:
     torch.manual_seed(0)
     return Stepper(scrambled(SMALL), TrainOptions(device="cpu", precision="fp32", **settings), steps=100)
+
+
+def test_compiling_where_torch_cannot_is_refused_before_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows, there is usually neither a C++ compiler nor Triton."""
+
+    def compiles(module: object) -> Callable[..., Tensor]:
+        def first_call(*_: object) -> Tensor:
+            raise RuntimeError("Compiler: cl is not found.\n\nSet TORCHDYNAMO_VERBOSE=1")
+
+        return first_call
+
+    monkeypatch.setattr(torch, "compile", compiles)
+    with pytest.raises(OptionError, match=r"compile here \(Compiler: cl is not found\.\): .* C\+\+ compiler"):
+        stepper(compile=True)
+    stepper()
 
 
 def test_the_loss_is_half_the_squared_error_and_the_cross_entropy() -> None:
