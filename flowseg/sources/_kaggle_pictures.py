@@ -14,7 +14,7 @@ from flowseg.words import many
 def unsafe_id(id_: str) -> str | None:
     """Say why an id cannot be the name of an image, or the way to one in a folder below; None where it can."""
     parts = id_.split("/")
-    leads_out = len(parts) > 1 and {"", ".", ".."} & {*parts}
+    leads_out = len(parts) > 1 and (parts[0].endswith(":") or {"", ".", ".."} & {*parts})  # C:/x
     return unsafe(id_ if leads_out else _without_folders(id_))
 
 

@@ -174,10 +174,10 @@ def _read(path: Path, columns: Layout, gathered: Gathered) -> _Found:
         problem = _problem_of_row(columns, fields)
         if problem or fields is None:
             gathered.problems.append(f"line {line}: {problem}")
-            if columns.id < len(rough) and not unsafe_id(rough[columns.id]):
-                spoiled.add(rough[columns.id])
+            if columns.id < len(rough) and not unsafe_id(_id(rough[columns.id])):
+                spoiled.add(_id(rough[columns.id]))
             continue
-        name = fields[columns.id].strip()
+        name = _id(fields[columns.id])
         wrong = unsafe_id(name)
         if wrong:
             if name not in refused:
@@ -194,6 +194,11 @@ def _read(path: Path, columns: Layout, gathered: Gathered) -> _Found:
         for column in differing[name]:  # it tells of instances, not of the image
             rows.columns.pop(column, None)
     return _Found(found, spoiled)
+
+
+def _id(text: str) -> str:
+    """Return an id as it is looked for: tables made on Windows part folders by backslashes."""
+    return text.strip().replace("\\", "/")
 
 
 def _problem_of_row(columns: Layout, fields: list[str] | None) -> str | None:

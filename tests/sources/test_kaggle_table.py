@@ -176,7 +176,9 @@ def test_missing_images_of_a_table(tmp_path: Path) -> None:
         ("./a", "leads out"),
         ("x//a", "leads out"),
         ("..", "leads out"),
-        ("a\\b", "leads out"),
+        ("..\\a", "leads out"),
+        ("C:\\x", "leads out"),
+        ("C:/x", "leads out"),
         ("a\0", "not printed"),
         ("a\x1b[2J", "not printed"),
         ("\udcff", "not UTF-8"),
@@ -194,8 +196,9 @@ def test_ids_that_leave_the_folder(tmp_path: Path, name: str, why: str) -> None:
     assert why in data.problems[0]
 
 
-def test_ids_may_name_folders_below(tmp_path: Path) -> None:
-    ids = ("train/a.png", "val/a.png", "val/b", "c.png", "train/gone.png")
+@pytest.mark.parametrize("slash", ["/", "\\"])
+def test_ids_may_name_folders_below(tmp_path: Path, slash: str) -> None:
+    ids = [id_.replace("/", slash) for id_ in ("train/a.png", "val/a.png", "val/b", "c.png", "train/gone.png")]
     for name in ("train/a.png", "val/a.png", "val/b.png", "c.png"):
         picture(tmp_path / "images" / name)
     write_table(tmp_path / "t.csv", ["id", "annotation"], [[id_, f"{place + 1} 1"] for place, id_ in enumerate(ids)])
