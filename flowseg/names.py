@@ -54,6 +54,15 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+def as_one(name: str) -> str:
+    """Return a name with folders as a part of the name of a file that every system takes.
+
+    >>> as_one("plate/a?b")
+    'plate__a_b'
+    """
+    return name.replace("/", "__").translate(dict.fromkeys(map(ord, _FORBIDDEN), "_"))
+
+
 def check_windows_takes(name: str) -> None:
     """Refuse a name below a folder, with ``/`` between its parts, that Windows would refuse, or take for another.
 

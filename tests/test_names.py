@@ -128,3 +128,13 @@ def test_names_that_windows_would_not_take_are_refused_there(
         convert(items(name, "b"), Conversion(tmp_path / "there", to))
     assert not (tmp_path / "there").exists()
     convert(items("aux_2", "b.c"), Conversion(tmp_path / "there", to))
+
+
+@pytest.mark.usefixtures("one_for_two")
+def test_the_disk_is_not_asked_about_names_that_windows_does_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file called so for a moment would be a stream of another."""
+    monkeypatch.setattr(files, "WINDOWS", True)
+    with pytest.raises(InputError, match="cannot be the name of a file on Windows"):
+        convert(items("A:b", "a:B"), Conversion(tmp_path, "geojson"))

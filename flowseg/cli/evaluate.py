@@ -149,14 +149,15 @@ def _draw(pairs: Any, scores: Any, settings: dict[str, Any]) -> int:
         return 0
     from flowseg import colours, files
     from flowseg.evaluate import pictures
+    from flowseg.names import as_one
 
     by_name = {pair.name: pair for pair in pairs}
     worst = scores.images[: settings["worst"]]
     files.make_folder(folder)
     for number, image in enumerate(worst, start=1):
         picture = pictures.overlay(by_name[image.name], settings["axes"], settings["plane"])
-        name = image.name.replace("/", "__")
-        _write(folder / f"{number:0{len(str(len(worst)))}d}_{name}.png", colours.png(picture))
+        name = f"{number:0{len(str(len(worst)))}d}_{as_one(image.name)}.png"
+        _write(folder / name, colours.png(picture))
     return len(worst)
 
 

@@ -252,9 +252,9 @@ def _check_targets(collection: Collection, entries: Sequence[Entry], conversion:
 
 def _check_names(made: Sequence[str], out: Path) -> None:
     """Refuse names that the system or the disk would not take as they are: those of tables may be any."""
-    check_told_apart(made, out)
     for name in made if files.WINDOWS else ():
         check_windows_takes(name)
+    check_told_apart(made, out)
 
 
 def _check_apart(collection: Collection, entries: Sequence[Entry], conversion: Conversion) -> None:

@@ -143,6 +143,15 @@ def test_pictures_of_the_worst(data: Path) -> None:
     assert "2 pictures of the worst images" in " ".join(result.output.split())
 
 
+def test_pictures_have_names_that_windows_takes(tmp_path: Path) -> None:
+    """Ids of tables may hold anything."""
+    for name, columns in (("pred", "id,predicted\n{}"), ("truth", "id,annotation,width,height\n{},20,20")):
+        (tmp_path / f"{name}.csv").write_text(columns.format("a?b|c,5 5 25 5") + "\n")
+    result = run(tmp_path / "pred.csv", tmp_path / "truth.csv", "--overlays", tmp_path / "worst")
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in (tmp_path / "worst").iterdir()] == ["1_a_b_c.png"]
+
+
 def test_missing_images(data: Path) -> None:
     (data / "pred/im2_labels.png").unlink()
     refused = run(data / "pred", data / "truth")
