@@ -31,6 +31,10 @@ class _Commands(click.Group):
         return super().main(args, *given, **settings)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for each in args if sys.platform == "win32" else ():
+            if each.count('"') % 2:  # no name has one there, and texts have two
+                text = f"{each}\nis one argument: a backslash before a quote hides it; leave out such a backslash"
+                raise click.UsageError(text, ctx)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:

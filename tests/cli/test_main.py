@@ -103,6 +103,18 @@ def test_an_empty_name_is_not_the_current_folder(command: str) -> None:
     assert "'-o' / '--out': an empty text; wanted the name of a folder" in result.output
 
 
+def test_a_backslash_that_hides_a_quote_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    r"""Of ``"C:\my images\" -o out``, Windows makes one argument."""
+    words = ["segment", 'C:\\my images" -o out']
+    assert "backslash" not in CliRunner().invoke(cli.main, words).output
+    monkeypatch.setattr(sys, "platform", "win32")
+    result = CliRunner().invoke(cli.main, words)
+    assert result.exit_code == 2
+    assert 'C:\\my images" -o out\nis one argument: a backslash before a quote hides it' in result.output
+    fine = CliRunner().invoke(cli.main, ["convert", 'gone "a" b', "x.csv"])
+    assert "backslash" not in fine.output
+
+
 @pytest.mark.parametrize("arguments", [["models", "list"], ["models", "list", "--json"], ["evaluate", "--help"]])
 def test_a_reader_that_has_gone_ends_a_command_without_a_word(arguments: list[str]) -> None:
     reader, writer = os.pipe()
