@@ -8,6 +8,7 @@ from typing import Any
 from flowseg.errors import FlowsegError, InputError, OptionError
 from flowseg.model_config import ModelConfig
 from flowseg.sources.collection import Item
+from flowseg.sources.spellings import under
 from flowseg.training.asked import Asked
 from flowseg.training.options import TrainOptions
 from flowseg.training.run_folder import RunFolder
@@ -86,13 +87,14 @@ class Began:
         )
 
     def _chosen(self, items: Mapping[str, Item], names: Sequence[str]) -> list[Item]:
-        gone = [name for name in names if name not in items]
+        found = {name: item for name in names if (item := under(items, name)) is not None}
+        gone = [name for name in names if name not in found]
         if gone:
             more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
             raise InputError(
                 f"the training in {self.folder.path} began with other images: {gone[0]}{more} can no longer be used"
             )
-        return [items[name] for name in names]
+        return [found[name] for name in names]
 
 
 def _what_counts(options: Mapping[str, Any]) -> dict[str, Any]:

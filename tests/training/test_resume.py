@@ -52,6 +52,17 @@ def test_a_resumed_training_equals_one_that_was_not_stopped(tmp_path: Path, how:
         assert [getattr(one, name) for name in columns] == pytest.approx([getattr(other, name) for name in columns])
 
 
+def test_images_copied_from_a_mac_are_those_it_began_with(tmp_path: Path) -> None:
+    """Accents in names are taken apart there, and put together by some that copy."""
+    apart, composed = (
+        [replace(one, name=f"{name}{one.name}") for one in items(tmp_path / "data", 4)]
+        for name in ("u\u0308", "\u00fc")
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run(apart, tmp_path / "run", OPTIONS, TINY, tell=stopping(8, KeyboardInterrupt))
+    assert run(composed, tmp_path / "run", OPTIONS, TINY, resume=True).history[-1].crops == OPTIONS.crops
+
+
 @pytest.mark.parametrize("where", ["model", "last", "picture", "state"])
 def test_a_stop_while_a_report_is_made_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
