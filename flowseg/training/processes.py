@@ -70,7 +70,8 @@ def joined(device: str) -> Iterator[tuple[Processes, str]]:
     own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if gpu else "cpu"
     if gpu:
         torch.cuda.set_device(own)
-    distributed.init_process_group("nccl" if gpu else "gloo", timeout=_PATIENCE)
+    has_nccl = distributed.is_nccl_available()  # not on Windows
+    distributed.init_process_group("nccl" if gpu and has_nccl else "gloo", timeout=_PATIENCE)
     try:
         yield Processes(distributed.get_rank(), count), own
         distributed.barrier()  # or another process may still be at its last message
