@@ -32,7 +32,7 @@ class _Commands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         for each in args if sys.platform == "win32" else ():
-            if each.count('"') % 2:  # no name has one there, and texts have two
+            if each.count('"') % 2 and ("\\" in each or " -" in each):  # no name has one there, but texts may
                 text = f"{each}\nis one argument: a backslash before a quote hides it; leave out such a backslash"
                 raise click.UsageError(text, ctx)
         try:

@@ -111,8 +111,8 @@ def test_a_backslash_that_hides_a_quote_is_told(monkeypatch: pytest.MonkeyPatch)
     result = CliRunner().invoke(cli.main, words)
     assert result.exit_code == 2
     assert 'C:\\my images" -o out\nis one argument: a backslash before a quote hides it' in result.output
-    fine = CliRunner().invoke(cli.main, ["convert", 'gone "a" b', "x.csv"])
-    assert "backslash" not in fine.output
+    for fine in ('gone "a" b', '5" disc'):
+        assert "backslash" not in CliRunner().invoke(cli.main, ["convert", fine, "x.csv"]).output
 
 
 @pytest.mark.parametrize("arguments", [["models", "list"], ["models", "list", "--json"], ["evaluate", "--help"]])
