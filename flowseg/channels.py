@@ -167,6 +167,8 @@ def _first_alone(image: Image, chosen: Chosen, count: int) -> Chosen:
 def _only_color(pixels: Array) -> int | None:
     """Return the only colour with contrast: of a grey image shown in blue or green, as fluorescence often is."""
     found = spans(pixels)
+    if not any(found):  # few cells on a black image
+        found = spans(pixels, (0.0, 100.0))
     least = max(_JPEG_LEAVES, _JPEG_PART * max(found)) if pixels.dtype == np.uint8 else 0
     there = [number for number, span in enumerate(found) if span > least]
     return there[0] if len(there) == 1 else None

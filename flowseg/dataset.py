@@ -23,7 +23,7 @@ from flowseg.channels import ChannelChoice
 from flowseg.errors import OptionError
 from flowseg.kernels import targets
 from flowseg.model_config import FLOW_SCALE, ModelConfig
-from flowseg.normalize import Normalization, normalize
+from flowseg.normalize import Normalization, normalize, spans
 from flowseg.sources.collection import Item
 
 LEAST_DIAMETER = 5.0
@@ -283,6 +283,11 @@ def read_source(
     planes, levels = _levelled(chosen.planes, config.normalisation)
     source = Source(planes, levels, found.astype(kind))
     return source, float(np.median(diameters)) if len(diameters) else 0.0
+
+
+def has_contrast(planes: npt.NDArray[Any], config: ModelConfig) -> bool:
+    """Whether a network sees anything in its channels: one without contrast between percentiles becomes zeros."""
+    return any(spans(planes if len(planes) > 2 else planes[:1], config.normalisation))
 
 
 def _levelled(planes: npt.NDArray[Any], percentiles: tuple[float, float]) -> tuple[npt.NDArray[Any], Floats]:

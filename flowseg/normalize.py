@@ -84,6 +84,8 @@ class Normalized(NamedTuple):
         How many pixels were NaN or infinite.
     flat
         Whether the plane holds next to no contrast and became zeros.
+    sparse
+        Whether it did so although it has contrast, of pixels too few for the percentiles.
     spikes
         How many hot or dead pixels were cleaned.
     """
@@ -93,6 +95,7 @@ class Normalized(NamedTuple):
     high: tuple[float, ...]
     replaced: tuple[int, ...]
     flat: tuple[bool, ...]
+    sparse: tuple[bool, ...]
     spikes: tuple[int, ...]
 
     def remarks(self) -> list[str]:
@@ -115,6 +118,7 @@ class _Done(NamedTuple):
     high: float
     replaced: int
     flat: bool
+    sparse: bool
     spikes: int
 
 
@@ -159,6 +163,7 @@ def normalize(planes: npt.ArrayLike, options: Normalization | None = None) -> No
         high=tuple(plane.high for plane in done),
         replaced=tuple(plane.replaced for plane in done),
         flat=tuple(plane.flat for plane in done),
+        sparse=tuple(plane.sparse for plane in done),
         spikes=tuple(plane.spikes for plane in done),
     )
 
@@ -192,7 +197,8 @@ def _normalize_plane(given: Array, limits: tuple[float, float] | None, out: Floa
         _scale(plane, low, high - low, out)
     _finish(out, done, options.invert, _LARGEST if limits is None else HUGE)
     cleaned = spikes.clean(out) if options.clean else 0
-    return _Done(low + offset, high + offset, replaced, not done, cleaned)
+    sparse = not done and has_contrast(least, most)
+    return _Done(low + offset, high + offset, replaced, not done, sparse, cleaned)
 
 
 def _scale(plane: Array, low: float | Floats, span: float | Floats, out: Floats) -> None:
@@ -222,9 +228,9 @@ def has_contrast(low: float, high: float) -> bool:
     return apart > _FLAT or apart > max(_FLAT * size, float(np.finfo(np.float32).tiny))
 
 
-def spans(planes: Array) -> list[float]:
-    """Return how far the percentiles 1 and 99 of each plane are apart."""
-    levels = (percentiles(_narrow(plane, None)[0], (1.0, 99.0)).values for plane in planes)
+def spans(planes: Array, wanted: tuple[float, float] = (1.0, 99.0)) -> list[float]:
+    """Return how far two percentiles of each plane are apart."""
+    levels = (percentiles(_narrow(plane, None)[0], wanted).values for plane in planes)
     return [float(high - low) for low, high in levels]
 
 

@@ -340,8 +340,8 @@ def _notes(found: dynamics.Masks, normalised: Normalized, diameter: float, train
     """Say, in plain sentences, what the user should know about a result."""
     notes = normalised.remarks()
     count = int(found.labels.max(initial=0))
-    if _is_empty(normalised.flat):
-        return [*notes, "the channel to segment has no contrast: nothing can be found in it"]
+    if all(_seen(normalised.flat)):
+        return [*notes, _nothing_to_see(any(_seen(normalised.sparse)))]
     if found.foreground == 0:
         notes.append(
             "no pixel is above the probability threshold: try a lower cellprob_threshold, another channel, "
@@ -364,9 +364,18 @@ def _notes(found: dynamics.Masks, normalised: Normalized, diameter: float, train
     return notes
 
 
-def _is_empty(flat: tuple[bool, ...]) -> bool:
-    """Whether there is nothing to see: a network of one or two channels segments the first, one of more sees all."""
-    return all(flat) if len(flat) > 2 else flat[0]
+def _seen(of_planes: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Return what is said of the planes that are segmented: of one or two the first, of more all."""
+    return of_planes if len(of_planes) > 2 else of_planes[:1]
+
+
+def _nothing_to_see(sparse: bool) -> str:
+    if not sparse:
+        return "the channel to segment has no contrast: nothing can be found in it"
+    return (
+        "the channel to segment has no contrast between its percentiles, only in few pixels beyond them: nothing can "
+        "be found in it; if those are cells, take percentiles=(0, 100) (--percentiles 0,100)"
+    )
 
 
 def _taken(found: dynamics.Masks) -> str:

@@ -148,6 +148,13 @@ def test_an_image_in_one_colour_is_grey_to_a_network_for_colours(dtype: type, co
     assert taken.text == f"channel {colour} '{name}'; the other colours have no contrast"
 
 
+def test_few_cells_in_one_colour_are_grey_too() -> None:
+    pixels = np.zeros((40, 50, 3), np.uint8)
+    pixels[:4, :4, 2] = 200
+    taken = channels.for_network(images.from_array(pixels), channels.parse(None), channels.COLORS, 3)
+    assert taken.first == 2
+
+
 @pytest.mark.parametrize(("colour", "quality"), [(0, 75), (1, 75), (2, 75), (2, 30)])
 def test_what_jpeg_leaves_in_empty_colours_is_no_colour(colour: int, quality: int) -> None:
     pixels = np.zeros((160, 200, 3), np.uint8)

@@ -187,6 +187,10 @@ def test_images_of_all_shapes(shape: tuple[int, ...], settings: dict[str, object
 def test_notes_say_what_is_wrong_and_what_to_try() -> None:
     model = oracle()
     assert "no contrast" in model.segment(np.zeros((40, 40)), diameter=30).notes[0]
+    few = np.zeros((100, 100))
+    few[:8, :8] = 1
+    assert "--percentiles 0,100" in model.segment(few, diameter=30).notes[0]
+    assert not any("contrast" in note for note in model.segment(few, diameter=30, percentiles=(0, 100)).notes)
     broken = picture(solid_cells(120, 30, seed=1))
     broken[3, 4] = np.nan
     assert "1 NaN or infinite pixel, in whose place" in model.segment(broken, diameter=30).notes[0]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from flowseg import channels, threads
 from flowseg.channels import ChannelChoice
+from flowseg.dataset import has_contrast
 from flowseg.errors import FlowsegError, InputError
 from flowseg.model_config import ModelConfig
 from flowseg.sources.collection import Collection, Item
@@ -39,8 +40,8 @@ class Read(NamedTuple):
         Whether an image to validate on has an instance.
     problems
         What cannot be used, in words.
-    together
-        Which masks may be of all cells together, in words; "" where none are.
+    notes
+        What is likely wrong with what can be used, in words.
     """
 
     train: tuple[int, ...]
@@ -49,7 +50,7 @@ class Read(NamedTuple):
     small: int | None
     to_find: bool
     problems: tuple[str, ...]
-    together: str
+    notes: tuple[str, ...]
 
     def of(self, split: Split) -> Split:
         """Return what can be used."""
@@ -59,12 +60,16 @@ class Read(NamedTuple):
 
 
 class _Looked(NamedTuple):
-    """What is kept of an image: what is wrong, its median diameter, areas of instances, the pieces of a single one."""
+    """What is kept of an image: what is wrong, its median diameter, areas of instances, the pieces of a single one.
+
+    ``unseen`` says that it has instances, and no contrast.
+    """
 
     problem: str
     diameter: float | None = None
     areas: npt.NDArray[np.int64] = np.empty(0, np.int64)
     pieces: int = 0
+    unseen: bool = False
 
 
 def require_sound(data: Collection, axes: str | None = None, bar: Bar = silent) -> None:
@@ -111,7 +116,7 @@ def read(
         int(np.quantile(areas, _SMALL_PART)) if len(areas) else None,
         any(one.diameter is not None for one in validation),
         tuple(one.problem for one in looked if one.problem),
-        _perhaps_together([item.name for item, one in zip(items, looked, strict=True) if one.pieces >= _MANY_PIECES]),
+        _notes([item.name for item in items], looked),
     )
 
 
@@ -136,14 +141,17 @@ def _all_looked(
 def _look(item: Item, config: ModelConfig | None, axes: str | None, choice: ChannelChoice) -> _Looked:
     try:
         image, truth = item.sample(axes)
+        unseen = False
         if config is not None:
-            channels.for_network(image, choice, config.channel_names, config.architecture.channels)
+            taken = channels.for_network(image, choice, config.channel_names, config.architecture.channels)
+            unseen = len(truth) > 0 and not has_contrast(taken.planes, config)
         if not np.isfinite(image.pixels).any():
             raise InputError("none of its pixels is a number: all are NaN or infinite")
     except (FlowsegError, OSError, MemoryError) as error:
         text = str(error) or type(error).__name__
         return _Looked(text if item.name in text else f"{item.name}: {text}")
-    return _Looked("", median_diameter(truth), truth.areas(), len(truth.pieces()) if len(truth) == 1 else 0)
+    pieces = len(truth.pieces()) if len(truth) == 1 else 0
+    return _Looked("", median_diameter(truth), truth.areas(), pieces, unseen)
 
 
 def _require_apart(looked: Sequence[_Looked]) -> None:
@@ -160,11 +168,25 @@ def _require_apart(looked: Sequence[_Looked]) -> None:
         )
 
 
-def _perhaps_together(names: Sequence[str]) -> str:
-    if not names:
-        return ""
-    images = many(len(names), "image has", "images have")
-    return (
-        f"{images} one instance in {_MANY_PIECES} or more pieces, such as {names[0]}: if its mask is of all cells "
-        f"together, {_GIVES_EACH}"
-    )
+def _notes(names: Sequence[str], looked: Sequence[_Looked]) -> tuple[str, ...]:
+    together = [name for name, one in zip(names, looked, strict=True) if one.pieces >= _MANY_PIECES]
+    unseen = [name for name, one in zip(names, looked, strict=True) if one.unseen]
+    return (*_perhaps_together(together), *_told_unseen(unseen))
+
+
+def _perhaps_together(names: Sequence[str]) -> Iterator[str]:
+    if names:
+        images = many(len(names), "image has", "images have")
+        yield (
+            f"{images} one instance in {_MANY_PIECES} or more pieces, such as {names[0]}: if its mask is of all cells "
+            f"together, {_GIVES_EACH}"
+        )
+
+
+def _told_unseen(names: Sequence[str]) -> Iterator[str]:
+    if names:
+        images = many(len(names), "image with masks has", "images with masks have")
+        yield (
+            f"{images} no contrast between percentiles, such as {names[0]}, so the network sees nothing there: is "
+            "it the right channel? where a few bright cells are all there is, cut the image closer around them"
+        )

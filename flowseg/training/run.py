@@ -179,8 +179,8 @@ def _read(split: Split, config: ModelConfig, asked: Asked, processes: Processes,
         raise InputError(listed_problems(asked.described or "the data set", found.problems))
     for problem in found.problems:
         watch.say(f"left out: {problem}")
-    if found.together:
-        watch.say(f"note: {found.together}")
+    for note in found.notes:
+        watch.say(f"note: {note}")
     usable = found.of(split)
     for asked_for, left, what in zip(split, usable, ("train", "validate"), strict=True):
         if asked_for and not left:

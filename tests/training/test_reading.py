@@ -124,7 +124,20 @@ def test_an_image_of_one_cell_does_not_hide_cells_together(
     else:
         found = read(Split(data, []), CONFIG, silent)
         assert not found.problems
-        assert found.together.startswith(f"{many(together, 'image has', 'images have')} one instance in 5 or more")
+        assert found.notes[0].startswith(f"{many(together, 'image has', 'images have')} one instance in 5 or more")
+
+
+def test_images_in_which_the_network_sees_nothing_of_the_masks_are_told(tmp_path: Path) -> None:
+    data = items(tmp_path / "data", 4)
+    for item in data[:2]:
+        few = np.zeros((64, 64), np.uint16)
+        few[:5, :5] = 900  # less than the hundredth that percentiles leave out
+        tifffile.imwrite(item.path, few)  # type: ignore[arg-type]
+    empty = replace(data[1], load=partial(Instances.from_masks, [], (64, 64)))
+    found = read(Split([data[0], empty, *data[2:]], []), CONFIG, silent)
+    assert not found.problems
+    (note,) = found.notes
+    assert note.startswith(f"1 image with masks has no contrast between percentiles, such as {data[0].name}")
 
 
 def test_images_without_instances_are_trained_on_beside_others_but_not_alone(tmp_path: Path) -> None:
