@@ -138,6 +138,8 @@ class SegmentOptions:
         checks.plain(self)
         if self.channels is not None:
             object.__setattr__(self, "channels", checks.several("channels", self.channels))
+        if self.diameter == 0:  # how Cellpose is told to estimate it
+            raise OptionError("diameter is 0; wanted that of the cells in pixels, or none at all to have it estimated")
         if self.diameter is not None:
             checks.number("diameter", self.diameter, 0.1, 1e5)
         if self.tile is not None:

@@ -53,3 +53,8 @@ def test_text_that_names_no_channel_is_refused(given: str) -> None:
 def test_arrays_of_a_single_number_are_numbers() -> None:
     options = SegmentOptions(diameter=np.array(17.0), channels=np.array(1), min_size=np.array(9))  # type: ignore[arg-type]
     assert options == SegmentOptions(diameter=17.0, channels=1, min_size=9)
+
+
+def test_a_diameter_of_0_as_in_cellpose_is_answered_with_what_stands_for_it() -> None:
+    with pytest.raises(OptionError, match=r"diameter is 0; .*estimated"):
+        SegmentOptions(diameter=0)

@@ -26,6 +26,11 @@ def naming(path: PathLike) -> Iterator[None]:
 def opened(path: Path) -> Iterator[io.BufferedReader]:
     """Open an ordinary file; anything else, and what the disk says, is a `ModelError`."""
     try:
+        unpacked = path if path.is_dir() else path.parent if path.name == "data.pkl" else None
+        if unpacked and (unpacked / "data.pkl").is_file() and (unpacked / "data").is_dir():
+            raise ModelError(
+                "this is what a model file holds, unpacked; wanted the file itself, as it was fetched or saved"
+            )
         if path.is_dir():
             trained = path / "model.safetensors"
             which = f": {trained}" if trained.is_file() else ""

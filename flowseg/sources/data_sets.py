@@ -209,6 +209,9 @@ def _hint(folder: Path, expect_labels: bool) -> str:
     ending = label_pairs.likely_suffix(folder)
     if ending:
         return f"; if {ending[0]} are pairs, say --mask-suffix={ending[1]}"
+    apart = [str(each) for each in folders_in(folder)[:_MOST_BELOW] if label_pairs.has_pictures(each)]
+    if len(apart) == 2 and not expect_labels:
+        return f"; if {apart[0]} and {apart[1]} are images and their label images, name them by --images and --masks"
     alone = "; if these are label images, inspect and convert take them with --format labels"
     return alone if label_pairs.has_pictures(folder) else ""
 

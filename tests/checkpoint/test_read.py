@@ -409,3 +409,12 @@ def test_a_file_without_checksums_is_read(tmp_path: Path) -> None:
 def test_a_huge_safetensors_header_is_not_believed(tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(struct.pack("<Q", 2**62) + b"{" + bytes(100))
     refused(tmp_path / "model", "no model file")
+
+
+def test_a_model_file_that_was_unpacked_is_told(tmp_path: Path) -> None:
+    saved(tmp_path / "model", {"a": torch.zeros(3)})
+    zipfile.ZipFile(tmp_path / "model").extractall(tmp_path / "all")
+    (unpacked,) = (tmp_path / "all").iterdir()
+    for path in (unpacked, unpacked / "data.pkl"):
+        with pytest.raises(ModelError, match=r"unpacked; wanted the file itself"):
+            checkpoint.read(path)

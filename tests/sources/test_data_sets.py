@@ -135,6 +135,14 @@ def test_train_and_test_in_folders_of_their_own_are_to_be_named(tmp_path: Path) 
         open_collection(tmp_path)
 
 
+def test_images_and_label_images_in_folders_of_other_names_are_to_be_said(tmp_path: Path) -> None:
+    picture(tmp_path / "raw/0.png")
+    label_image(tmp_path / "gt/0.tif", seed=0)
+    with pytest.raises(InputError, match=r"if .*gt and .*raw are images and their label images.*--images and --masks"):
+        open_collection(tmp_path)
+    assert open_collection(tmp_path, images=tmp_path / "raw", masks=tmp_path / "gt").format == "pairs"
+
+
 def test_train_and_test_below_images_and_masks_are_to_be_named(tmp_path: Path) -> None:
     for part in ("train", "test"):
         picture(tmp_path / f"images/{part}/a.png")
