@@ -23,6 +23,7 @@ TINY = 15  # pixels: below the usual smallest size of a result
 MOST = 0.5  # of an image
 _WORST = 5
 _MOST_GROUPS = 8
+_ENOUGH = 5  # instances, to say something of most of them
 
 #: What makes a mask suspicious: name, what it says, and whether the largest value is the worst.
 SUSPICIONS: dict[str, tuple[str, bool]] = {
@@ -219,7 +220,7 @@ def inspect(
         whole=_group(looked),
         groups=_groups(looked),
         suspicions={name: _suspicion(looked, name) for name in SUSPICIONS},
-        notes=(*collection.notes, *_notes(looked)),
+        notes=(*collection.notes, *_notes(looked, collection.format)),
     )
 
 
@@ -338,9 +339,20 @@ def _suspicion(looked: Sequence[Looked], name: str) -> Suspicion:
     return Suspicion(len(suspects), tuple(suspects[:_WORST]))
 
 
-def _notes(looked: Sequence[Looked]) -> list[str]:
+def _are_torn(looked: Sequence[Looked]) -> bool:
+    """Whether most instances are in several pieces, as those of run lengths are that were read in the wrong order."""
+    pieces = np.concatenate([np.zeros(0), *(one.marks["pieces"] for one in looked)])
+    return len(pieces) >= _ENOUGH and float(np.mean(pieces > 0)) > 1 / 2
+
+
+def _notes(looked: Sequence[Looked], kind: str) -> list[str]:
     """Say what is likely wrong with the data set as a whole."""
     notes = []
+    if kind == "kaggle" and _are_torn(looked):
+        notes.append(
+            "most masks are in several pieces: if the table counts pixels the other way than its columns say, along "
+            "rows or down columns, say which (--order row, --order column)"
+        )
     single = [one for one in looked if len(one.areas) == 1 and one.marks["pieces"][0] >= 5]
     if single:
         notes.append(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -103,6 +104,13 @@ def test_what_cannot_be_read_is_a_problem() -> None:
     assert (report.images, report.looked_at) == (2, 1)
     empty = inspection.inspect(collection())
     assert json.loads(json.dumps(empty.to_dict(), allow_nan=False))["whole"]["diameter"]["median"] is None
+
+
+def test_tables_whose_masks_are_torn_to_strips_are_noted() -> None:
+    masks = [box(3 * n, 2, 2, 4) | box(3 * n, 12, 2, 4) for n in range(5)]
+    data = collection(item("a", masks))
+    assert inspection.inspect(data).notes[:-1] == ()
+    assert "--order column" in inspection.inspect(replace(data, format="kaggle")).notes[0]
 
 
 def test_masks_of_all_cells_together_are_noted() -> None:

@@ -89,6 +89,8 @@ def command(pred: Path, truth: Path, **settings: Any) -> None:
         click.echo(json.dumps(scores.to_dict()))
     else:
         _show(scores, settings["worst"])
+        if scores.overall.ap50 < _NEXT_TO_NOTHING:
+            _say_order(pairs[:_LOOKED_AT], predictions, truths)
         if drawn:
             click.echo(f"{many(drawn, 'picture')} of the worst images in {settings['overlays']}")
         if settings["report"] is not None:
@@ -130,6 +132,17 @@ def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
     if run_results.wrote(truth) and not run_results.wrote(pred):
         click.echo(f"note: {truth} holds results of a run, and is taken for the truth: PRED comes first", err=True)
     return predictions, truths
+
+
+def _say_order(pairs: Any, predictions: Any, truths: Any) -> None:
+    """Say so where next to nothing matches because run lengths were read in the wrong order."""
+    from flowseg.evaluate.order import better_otherwise
+
+    for data, side, option in ((predictions, "prediction", "--order"), (truths, "truth", "--truth-order")):
+        if data.format == "kaggle" and better_otherwise(pairs, side):
+            said = f"the other way ({option} row, or {option} column)"
+            click.echo(f"note: the run lengths of {data.root} match far better when they are read {said}", err=True)
+            return
 
 
 def _check_apart(folder: Path | None, sides: Sequence[Any], inputs: Sequence[Path | None]) -> None:
@@ -178,6 +191,8 @@ def _write(path: Path, data: bytes) -> None:
 
 
 _MOST_TOLD = 20
+_NEXT_TO_NOTHING = 0.1  # of AP at IoU 0.5: of run lengths read in the wrong order, hardly an instance is met by chance
+_LOOKED_AT = 5  # images, to see why
 _COLUMNS = ("name", "group", "truths", "predicted", "map", "f1", "pq", "kaggle_map", "splits", "merges")
 
 

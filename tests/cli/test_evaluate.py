@@ -165,6 +165,21 @@ def test_missing_images(data: Path) -> None:
     assert {image["name"]: image["predicted"] for image in empty["images"]}["im2"] == 0
 
 
+def test_run_lengths_in_the_wrong_order_are_told(data: Path) -> None:
+    rows = [
+        (f"im{number}", text)
+        for number in range(COUNT)
+        for text in rle.encode_labels(solid_cells(70, 16, seed=number), order="column").values()
+    ]
+    write(data / "down.csv", ("id", "predicted"), rows)
+    wrong = run(data / "down.csv", data / "train.csv", "--images", data / "truth/images")
+    assert f"the run lengths of {data / 'down.csv'} match far better when they are read the other way" in wrong.output
+    right = run(data / "down.csv", data / "train.csv", "--images", data / "truth/images", "--order", "column")
+    assert "far better" not in right.output
+    turned = run(data / "pred", data / "train.csv", "--truth-order", "column")
+    assert "read the other way (--truth-order row" in turned.output
+
+
 def test_predictions_that_overlap(data: Path) -> None:
     with (data / "submission.csv").open("a") as file:
         file.write("im1,1 4000\n")
