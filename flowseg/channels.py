@@ -142,7 +142,15 @@ def for_network(image: Image, choice: ChannelChoice, names: Sequence[str], count
         wanted = "one, or two: to segment, and nuclei" if count == 2 else "one"
         raise OptionError(f"{len(choice.items)} channels are chosen, {_said(choice)}; the network takes {wanted}")
     chosen = choice.take(image, (names[0], names[1]) if len(names) == 2 else ("cytoplasm", "nucleus"))
-    return _first_alone(image, chosen, 1) if count == 1 else chosen
+    if count == 1:
+        return _first_alone(image, chosen, 1)
+    if chosen.second is not None and chosen.second == chosen.first:
+        raise InputError(
+            f"channel {chosen.first} of {image.name} is chosen twice, to segment and as nuclei; alone it is "
+            f"channels={chosen.first} (--channels {chosen.first}), and what Cellpose calls 0,0 is channels='grey' "
+            "(--channels grey)"
+        )
+    return chosen
 
 
 def _colors(image: Image, choice: ChannelChoice) -> Chosen:

@@ -148,6 +148,13 @@ def test_an_image_in_one_colour_is_grey_to_a_network_for_colours(dtype: type, co
     assert taken.text == f"channel {colour} '{name}'; the other colours have no contrast"
 
 
+@pytest.mark.parametrize("image", [images.from_array(np.ones((5, 6))), images.from_array(np.ones((5, 6, 3), np.uint8))])
+def test_the_grey_of_cellpose_is_not_taken_for_one_channel_twice(image: images.Image) -> None:
+    with pytest.raises(InputError, match=r"chosen twice.*--channels grey"):
+        channels.for_network(image, channels.parse([0, 0]), ("cytoplasm", "nucleus"), 2)
+    assert channels.for_network(image, channels.parse([0, 0, 0]), (), 3).planes.all()
+
+
 def test_few_cells_in_one_colour_are_grey_too() -> None:
     pixels = np.zeros((40, 50, 3), np.uint8)
     pixels[:4, :4, 2] = 200
