@@ -15,6 +15,7 @@ EXTENSIONS = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 MASK_FOLDERS = ("masks", "labels", "mask", "label")
 LOOKED_FOR = f"looked for *{', *'.join(EXTENSIONS)}"
+_MOST_ENDINGS = 5  # told, of files that are no images
 
 # Endings, before the extension, of what flowseg and Cellpose write beside images.
 _OUTPUTS = re.compile(
@@ -146,9 +147,11 @@ def _kept(files: Iterable[Path], what: str, hint: str, closed: Iterable[Path] = 
     kept = [path for path in images if not is_output(path) and not _MASK.search(path.stem)]
     if kept or closed:
         return sorted([*kept, *closed], key=natural_key)
-    outputs, others = len(images), len(seen) - len(images)
-    passed = [f"{many(outputs, 'file')} named as masks and results are"] * bool(outputs)
-    passed += [many(others, "other file")] * bool(others)
+    passed = [f"{many(len(images), 'file')} named as masks and results are"] * bool(images)
+    if others := [path.suffix.lower() for path in seen if path.suffix.lower() not in EXTENSIONS]:
+        endings = ", ".join(sorted(set(others) - {""})[:_MOST_ENDINGS])
+        in_fiji = "; Fiji saves most microscopes' files as TIFF"
+        passed.append(many(len(others), "other file") + (f" ({endings}{in_fiji})" if endings else ""))
     besides = f"; passed over: {' and '.join(passed)}" if passed else ""
     raise InputError(f"no image in {what}: {LOOKED_FOR}{besides}{hint}")
 

@@ -145,6 +145,14 @@ def test_what_is_named_outright_is_taken(folder: Path) -> None:
     ]
 
 
+def test_files_of_microscopes_alone_are_told(folder: Path) -> None:
+    (folder / "scope").mkdir()
+    for name in ("a.czi", "b.CZI", "c.nd2", "notes"):
+        (folder / "scope" / name).touch()
+    with pytest.raises(InputError, match=r"passed over: 4 other files \(\.czi, \.nd2; Fiji saves .* as TIFF\)"):
+        image_files.find("scope")
+
+
 def test_nothing_found(folder: Path) -> None:
     with pytest.raises(InputError, match=r"none\.tif does not exist"):
         image_files.find("none.tif")
