@@ -54,7 +54,8 @@ def flows_to_masks(
     Parameters
     ----------
     flows
-        (2, H, W) real numbers: (dy, dx), unit vectors inside cells. A Cellpose network predicts five times that.
+        (2, H, W) real numbers: (dy, dx), unit vectors inside cells. A Cellpose network predicts five times that:
+        divide by 5, or else nothing is found.
     cellprob
         (H, W) logits.
     cellprob_threshold, flow_threshold, niter, min_size, max_size_fraction
