@@ -10,6 +10,7 @@ from flowseg.errors import InputError, OptionError
 from flowseg.rle import Order
 from flowseg.sources import coco_json, kaggle_table, label_pairs, mask_folders, run_results, seg_npy
 from flowseg.sources._gather import folders_in, told
+from flowseg.sources._search import EXTENSIONS
 from flowseg.sources._side_table import side_table
 from flowseg.sources.collection import Collection
 
@@ -218,6 +219,7 @@ def _hint(folder: Path, expect_labels: bool) -> str:
 
 def _seen(path: Path) -> str:
     if path.is_file():
-        return f" (a file {path.suffix or 'without an ending'})"
+        alone = ": name the folder that it lies in" if path.suffix.lower() in EXTENSIONS else ""
+        return f" (a file {path.suffix or 'without an ending'}{alone})"
     endings = sorted({file.suffix or "folders" for file in path.iterdir() if not file.name.startswith(".")})
     return f" (it holds {', '.join(endings[:8]) or 'nothing'})"

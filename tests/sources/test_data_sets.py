@@ -89,8 +89,10 @@ def test_what_is_unclear_is_asked_for(tmp_path: Path) -> None:
         open_collection(tmp_path)
     assert open_collection(tmp_path, "pairs").format == "pairs"
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(InputError, match=r"a file \.txt"):
+    with pytest.raises(InputError, match=r"a file \.txt\)"):
         open_collection(tmp_path / "notes.txt")
+    with pytest.raises(InputError, match=r"a file \.tif: name the folder that it lies in"):
+        open_collection(tmp_path / "a_masks.tif")
 
 
 def test_what_is_no_path_is_told(tmp_path: Path) -> None:
