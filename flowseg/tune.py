@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from flowseg import dynamics, metrics
+from flowseg import dynamics, metrics, threads
 from flowseg.arrays import Floats
 from flowseg.errors import InputError, OptionError
 from flowseg.instances import Instances
@@ -36,6 +36,7 @@ CELLPROBS = (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 FLOWS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.2, 0.0)
 MIN_SIZES = (5, 15, 25, 40, 60, 100)
 _SURE = 0.9  # that a gain is no luck
+_MOST_BESIDE = 2**24  # pixels of one image, once for each probability: more are taken one after another, for memory
 
 
 class Predicted(NamedTuple):
@@ -195,14 +196,27 @@ class _Grid(NamedTuple):
 
 
 def _scores(one: Predicted, grid: _Grid, defaults: MaskOptions) -> Doubles:
-    """Return the mean AP of one image at each point of the grid."""
-    parts = []
-    for cellprob in grid.cellprobs:
-        options = replace(defaults, cellprob_threshold=cellprob, niter=one.niter or defaults.niter)
-        found = dynamics.find_candidates(one.flows, one.cellprob, options)
-        tries = list(product(grid.flows, grid.min_sizes))
-        parts.append(_filter_scores(found, one.truth, tries))
-    return np.asarray(np.concatenate(parts))
+    """Return the mean AP of one image at each point of the grid; of a small one, on a thread a probability."""
+    tries = list(product(grid.flows, grid.min_sizes))
+    scores = np.zeros((len(grid.cellprobs), len(tries)))
+
+    def score(start: int, stop: int) -> None:
+        for place in range(start, stop):
+            options = replace(
+                defaults, cellprob_threshold=grid.cellprobs[place], niter=one.niter or defaults.niter
+            )
+            found = dynamics.find_candidates(one.flows, one.cellprob, options)
+            scores[place] = _filter_scores(found, one.truth, tries)
+
+    def score_alone(start: int, stop: int) -> None:
+        with threads.alone():
+            score(start, stop)
+
+    if scores.shape[0] * one.cellprob.size > _MOST_BESIDE:
+        score(0, len(scores))
+    else:
+        threads.over_ranges(score_alone, range(len(scores) + 1))
+    return scores.ravel()
 
 
 def _filter_scores(found: dynamics.Candidates, truth: Instances, tries: list[tuple[float, int]]) -> Doubles:

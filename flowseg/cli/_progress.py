@@ -11,7 +11,7 @@ from flowseg import late
 
 @contextmanager
 def late_bar(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[object], None]]:
-    """Give a function to call after each step; after two seconds, a bar shows how many are done and the time left.
+    """Give a function to call after each step; after two seconds, be it in the first, a bar shows how many are done.
 
     Where standard error is not a terminal, a line every ten seconds or so says the same.
     """
@@ -28,20 +28,19 @@ def late_bar(what: str, total: int, quiet: bool = False) -> Iterator[Callable[[o
         disable=quiet or not sys.stderr.isatty(),
     )
     task = bar.add_task(what, total=total)
-    started = said = time.monotonic()
+    said = time.monotonic()
 
     def step(_: object) -> None:
         nonlocal said
         bar.advance(task)
         now = time.monotonic()
-        if now - started > late.PATIENCE and not bar.disable and not bar.live.is_started:
-            bar.start()
         if bar.disable and not quiet and now - said > 5 * late.PATIENCE:
             said = now
             print(f"{what}: {int(bar.tasks[0].completed)} of {total}", file=sys.stderr)  # noqa: T201
 
     try:
-        yield step
+        with late.done_late(bar.start):
+            yield step
     finally:
         if bar.live.is_started:
             bar.stop()

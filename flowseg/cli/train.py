@@ -138,9 +138,10 @@ def command(context: click.Context, /, **settings: Any) -> None:
     out = resume or settings["out"]
     try:
         if resume is not None:
-            settings = _kept_settings(context, resume)
+            settings = _kept_settings(context, resume, quiet or as_json)
         settings.pop("out", None)
-        _train(settings, out, resume is not None, _Teller(as_json, quiet))
+        with _Teller(as_json, quiet) as teller:
+            _train(settings, out, resume is not None, teller)
     except KeyboardInterrupt:
         on = f"flowseg train --resume {out} goes on from here" if _has_begun(out) else "the training had not begun"
         click.echo(f"stopped: {on}", err=True)
@@ -157,19 +158,19 @@ def _has_begun(out: Path) -> bool:
     return any((out / name).exists() for name in ("config.json", "folds.json"))
 
 
-def _load_torch() -> None:
+def _load_torch(quiet: bool) -> None:
     """Load what trains; Ctrl-C waits, for torch cannot be stopped while it is loaded."""
     from flowseg.interrupts import held_back
 
-    with held_back():
+    with held_back(), late_note("loading torch", quiet):
         import flowseg.training  # noqa: F401
 
 
-def _kept_settings(context: click.Context, run: Path) -> dict[str, Any]:
+def _kept_settings(context: click.Context, run: Path, quiet: bool) -> dict[str, Any]:
     """Return the settings that a training began with; beside them can only be given where its data are now."""
     from flowseg.errors import InputError
 
-    _load_torch()
+    _load_torch(quiet)
     from flowseg.training.folds import Folds
     from flowseg.training.run_folder import RunFolder
 
@@ -214,7 +215,7 @@ def _require_there(settings: dict[str, Any], out: Path) -> None:
 
 
 def _train(settings: dict[str, Any], out: Path, resume: bool, teller: "_Teller") -> None:
-    _load_torch()
+    _load_torch(teller.silent)
     from flowseg.training import Asked, NewModel, run
     from flowseg.training.folds import Folds
     from flowseg.training.from_settings import options_of, splits_of
@@ -298,6 +299,12 @@ class _Teller:
         self.task = self.progress.add_task("training", total=1, about="")
         self.said = time.monotonic()
 
+    def __enter__(self) -> "_Teller":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()  # whatever ended it: a bar hides the cursor
+
     def tell(self, now: Any) -> None:
         """Show a step, and a report where there is one."""
         speed = self.progress.tasks[0].speed
@@ -334,9 +341,12 @@ class _Teller:
 
     @contextmanager
     def _bar(self, what: str, total: int) -> Iterator[Any]:
-        self.progress.stop()  # there is one bar at a time; the next step brings this one back
+        under_way = self.progress.live.is_started
+        self.progress.stop()  # there is one bar at a time
         with late_bar(what, total, self.silent) as step:
             yield step
+        if under_way:
+            self.progress.start()
 
     def finish(self, models: list[Path], summary: str = "") -> None:
         """Say what was made and what to do with it."""

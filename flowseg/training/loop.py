@@ -30,7 +30,7 @@ from flowseg.training.processes import Processes, shared_normalisation
 from flowseg.training.run_folder import Report, RunFolder
 from flowseg.training.split import Split
 from flowseg.training.step import Losses, Stepper, is_out_of_memory, let_go_of_memory
-from flowseg.training.waiting import UNWATCHED, Watch
+from flowseg.training.waiting import UNWATCHED, Watch, counted
 from flowseg.words import many
 
 _PICTURES = 4
@@ -262,7 +262,8 @@ class Loop:
             self.stepper.lr, speed, self._seconds_so_far(),
         )  # fmt: skip
         if self.processes.first:
-            self._keep(report, shown)
+            with self._note("drawing curves and samples"):
+                self._keep(report, shown)
         self.best = max(self.best, self._value(report))
         self.history.append(report)
         self._losses, self._earlier = [], 0
@@ -279,7 +280,9 @@ class Loop:
         least, most = _VALIDATION_CROPS
         count = min(max(len(self.task.split.validation), least), most)
         parts = [range(start, min(start + size, count)) for start in range(0, count, size)]
-        losses = [float(self.stepper.validate(batch).total) for batch in self._still.batches(parts, threads.count())]
+        batches = self._still.batches(parts, threads.count())
+        with self._bar("measuring the validation loss", len(parts)) as step:
+            losses = [float(self.stepper.validate(batch).total) for batch in counted(batches, step)]
         return float(np.average(losses, weights=[len(part) for part in parts]))
 
     def _scored(self) -> tuple[validation.Score, list[validation.Seen]]:

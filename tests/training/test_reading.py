@@ -87,7 +87,8 @@ def test_a_resumed_training_reads_nothing_before(tmp_path: Path) -> None:
     run(data, tmp_path / "run", options, TINY, resume=True, watch=Watch(bar))  # type: ignore[arg-type]
     assert shown == []
     run(Split(data[:2], data[2:]), tmp_path / "other", options, TINY, watch=Watch(bar))  # type: ignore[arg-type]
-    wanted = ["reading images 3", "validating 1", "choosing thresholds 1", "measuring 2", "trying diameters 4"]
+    wanted = ["reading images 3", "measuring the validation loss 4", "validating 1"]
+    wanted += ["choosing thresholds 1", "measuring 2", "trying diameters 4"]
     assert shown == [*wanted, "scoring 1"]  # each is one bar, however many rounds it goes
     assert [f"{what} {count}" for what, count in steps.items()] == shown
 
