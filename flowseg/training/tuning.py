@@ -70,12 +70,18 @@ def choose_diameters(task: Task, kept: Checkpoint, bar: Bar = silent) -> dict[st
         typical = _typical(counted(task.split.train, step), column, set(names))
     every = [{""}, {name for name in names if name and names.count(name) >= _LEAST_IMAGES}]
     tries = 1 + len(_FACTORS) * sum(map(bool, every))
+    known: dict[tuple[int, float | None], float] = {}
     with bar("trying diameters", tries * len(items)) as step:
 
+        def score(place: int, diameter: float | None) -> float:
+            """Return the mean AP of an image; the estimate often is a diameter that is tried, too."""
+            if (place, diameter) not in known:
+                (seen,) = validation.look(model, items[place : place + 1], lambda _: diameter, task.axes, task.choice)
+                known[place, diameter] = known[place, seen.found.diameter] = float(np.mean(validation.precisions(seen)))
+            return known[place, diameter]
+
         def scores(diameters: Sequence[float | None]) -> npt.NDArray[np.float64]:
-            asked = iter(diameters)
-            seen = validation.look(model, items, lambda _: next(asked), task.axes, task.choice)
-            return np.array([np.mean(validation.precisions(one)) for one in counted(seen, step)])
+            return np.array([score(*asked) for asked in counted(enumerate(diameters), step)])
 
         estimated = scores([None] * len(items))
         found: dict[str, DiameterChoice] = {}

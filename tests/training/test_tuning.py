@@ -25,12 +25,14 @@ class Pretended:
 
     right: ClassVar = {"a": 10.0, "b": 20.0}
     estimate = 15.0
+    runs = 0
 
     def segment(self, image: Any, options: SegmentOptions) -> Any:
         diameter = options.diameter or self.estimate
+        Pretended.runs += 1
         off = abs(np.log(diameter / self.right[image.group]))
         labels = image.labels * (np.random.default_rng(image.number).random(image.labels.max() + 1) > off)[image.labels]
-        return SimpleNamespace(labels=labels)
+        return SimpleNamespace(labels=labels, diameter=diameter)
 
 
 def items(count: int, sizes: dict[str, float]) -> list[Any]:
@@ -72,6 +74,16 @@ def test_what_is_no_better_than_the_estimate_is_not_chosen(monkeypatch: pytest.M
     found = chosen(monkeypatch, {"a": 15})
     assert found[""].diameter is None
     assert found[""].score == found[""].estimated_score
+
+
+def test_no_image_is_segmented_twice_at_one_diameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one group wants what all want; and here the estimate is the median diameter of what was trained on."""
+    typical = tuning._typical(items(16, {"a": 15})[:8], "kind", set())[""]
+    for name, value in {"right": {"a": 15.0}, "estimate": typical, "runs": 0}.items():
+        monkeypatch.setattr(Pretended, name, value)
+    monkeypatch.setattr(tuning, "GROUP_COLUMNS", ("kind",))
+    assert set(chosen(monkeypatch, {"a": 15})) == {"", "a"}
+    assert Pretended.runs == 8 * len(tuning._FACTORS)
 
 
 @pytest.mark.parametrize(("images", "diameter"), [(2, None), (3, 20.0)])
