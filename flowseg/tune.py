@@ -103,11 +103,14 @@ class Tuned:
         The choice for each group; that for all where a group gains nothing by its own.
     table
         All that was tried, best first.
+    precisions
+        AP of each image at each of `IOU`, with the choice for all images.
     """
 
     overall: Choice
     groups: Mapping[str, Choice]
     table: tuple[Tried, ...] = field(repr=False)
+    precisions: tuple[tuple[float, ...], ...] = field(repr=False)
 
     @property
     def group_thresholds(self) -> dict[str, Thresholds]:
@@ -162,13 +165,13 @@ def tune(
         raise OptionError(f"least_gain is {least_gain}; wanted 0 or more")
     start = Thresholds(defaults.cellprob_threshold, defaults.flow_threshold, defaults.min_size)
     grid = _Grid.of(cellprobs, flows, min_sizes, start)
-    rows, names = [], []
+    found, names = [], []
     for one in predictions:
-        rows.append(_scores(one, grid, defaults))
+        found.append(_precisions(one, grid, defaults))
         names.append(one.group)
-    if not rows:
+    if not found:
         raise InputError("there are no images to choose thresholds on; wanted at least one")
-    return _tuned(np.stack(rows), names, grid, start, least_gain)
+    return _tuned(np.stack(found), names, grid, start, least_gain)
 
 
 class _Grid(NamedTuple):
@@ -195,32 +198,30 @@ class _Grid(NamedTuple):
         return np.asarray(np.abs(places - places[self.points.index(start)]).sum(axis=1), np.float64)
 
 
-def _scores(one: Predicted, grid: _Grid, defaults: MaskOptions) -> Doubles:
-    """Return the mean AP of one image at each point of the grid; of a small one, on a thread a probability."""
+def _precisions(one: Predicted, grid: _Grid, defaults: MaskOptions) -> Doubles:
+    """Return AP, (points of the grid, `IOU`), of one image; each probability has a thread, unless that takes much."""
     tries = list(product(grid.flows, grid.min_sizes))
-    scores = np.zeros((len(grid.cellprobs), len(tries)))
+    aps = np.zeros((len(grid.cellprobs), len(tries), len(IOU)))
 
     def score(start: int, stop: int) -> None:
         for place in range(start, stop):
-            options = replace(
-                defaults, cellprob_threshold=grid.cellprobs[place], niter=one.niter or defaults.niter
-            )
+            options = replace(defaults, cellprob_threshold=grid.cellprobs[place], niter=one.niter or defaults.niter)
             found = dynamics.find_candidates(one.flows, one.cellprob, options)
-            scores[place] = _filter_scores(found, one.truth, tries)
+            aps[place] = _filtered_precisions(found, one.truth, tries)
 
     def score_alone(start: int, stop: int) -> None:
         with threads.alone():
             score(start, stop)
 
-    if scores.shape[0] * one.cellprob.size > _MOST_BESIDE:
-        score(0, len(scores))
+    if len(aps) * one.cellprob.size > _MOST_BESIDE:
+        score(0, len(aps))
     else:
-        threads.over_ranges(score_alone, range(len(scores) + 1))
-    return scores.ravel()
+        threads.over_ranges(score_alone, range(len(aps) + 1))
+    return aps.reshape(-1, len(IOU))
 
 
-def _filter_scores(found: dynamics.Candidates, truth: Instances, tries: list[tuple[float, int]]) -> Doubles:
-    """Return the mean AP of candidates after each pair of filters.
+def _filtered_precisions(found: dynamics.Candidates, truth: Instances, tries: list[tuple[float, int]]) -> Doubles:
+    """Return AP, (tries, `IOU`), of candidates after each pair of filters.
 
     Holes are filled once. Only those with other candidates in them are filled anew for each set of such holes, for
     what is in the image then depends on which instances are kept.
@@ -229,7 +230,7 @@ def _filter_scores(found: dynamics.Candidates, truth: Instances, tries: list[tup
     least = np.array([max(size, 1) for _, size in tries])[:, None]
     filled = _filled(found)
     nests, which = np.unique(passing[:, filled.nests], axis=0, return_inverse=True)
-    scores = np.zeros(len(tries))
+    aps = np.zeros((len(tries), len(IOU)))
     for number, kept_nests in enumerate(nests):
         rows = np.flatnonzero(which.reshape(-1) == number)
         image = filled.image.copy()
@@ -237,8 +238,8 @@ def _filter_scores(found: dynamics.Candidates, truth: Instances, tries: list[tup
             regions.fill_holes(image, int(label), found.boxes[label])
         overlaps = metrics.overlaps(truth, image)
         kept = passing[np.ix_(rows, overlaps.pred_labels)] & (overlaps.pred_areas >= least[rows])
-        scores[rows] = _mean_ap(overlaps, kept)
-    return scores
+        aps[rows] = _ap(overlaps, kept)
+    return aps
 
 
 class _Filled(NamedTuple):
@@ -265,8 +266,8 @@ def _filled(found: dynamics.Candidates) -> _Filled:
     return _Filled(image, np.array(nests, np.int64))
 
 
-def _mean_ap(overlaps: metrics.Overlaps, kept: Flags) -> Doubles:
-    """Return the mean AP over IoU thresholds for each set (row) of predicted instances that are kept."""
+def _ap(overlaps: metrics.Overlaps, kept: Flags) -> Doubles:
+    """Return AP at each of `IOU` for each set (row) of predicted instances that are kept."""
     iou = overlaps.iou
     good = iou >= IOU[0]
     truth, pred, iou = overlaps.truth[good], overlaps.pred[good], iou[good]
@@ -279,11 +280,12 @@ def _mean_ap(overlaps: metrics.Overlaps, kept: Flags) -> Doubles:
         counts = np.array([[metrics.most_matches(near, row[pred] & (iou >= limit)) for limit in IOU] for row in rows])
         matched = counts[which.reshape(-1)]
     union = whole - matched
-    return np.asarray(np.where(union > 0, matched / np.maximum(union, 1), 1.0).mean(axis=1))
+    return np.asarray(np.where(union > 0, matched / np.maximum(union, 1), 1.0))
 
 
-def _tuned(scores: Doubles, names: list[str], grid: _Grid, start: Thresholds, least_gain: float) -> Tuned:
-    """Choose for all images and for each group. ``scores``: (images, points)."""
+def _tuned(aps: Doubles, names: list[str], grid: _Grid, start: Thresholds, least_gain: float) -> Tuned:
+    """Choose for all images and for each group. ``aps``: (images, points, `IOU`)."""
+    scores = aps.mean(axis=2)
     overall = _choice(scores, grid, start, start, least_gain)
     members = {name: np.array([own == name for own in names]) for name in sorted(set(names)) if name}
     groups = {name: _choice(scores[own], grid, overall.thresholds, start, least_gain) for name, own in members.items()}
@@ -293,7 +295,8 @@ def _tuned(scores: Doubles, names: list[str], grid: _Grid, start: Thresholds, le
         Tried(grid.points[at], float(mean[at]), {name: float(own[at]) for name, own in means.items()})
         for at in np.lexsort((steps, -mean))
     )
-    return Tuned(overall, groups, table)
+    at_choice = aps[:, grid.points.index(overall.thresholds)]
+    return Tuned(overall, groups, table, tuple(tuple(image) for image in at_choice.tolist()))
 
 
 def _choice(scores: Doubles, grid: _Grid, prior: Thresholds, start: Thresholds, least_gain: float) -> Choice:

@@ -108,6 +108,15 @@ def test_truth_may_overlap() -> None:
         assert row.score == pytest.approx(slow(one, row.thresholds, OPTIONS), abs=1e-12)
 
 
+def test_precisions_are_those_of_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the work is shared among threads."""
+    chosen = tuned(*CASES)
+    for one, precisions in zip(CASES, chosen.precisions, strict=True):
+        assert np.mean(precisions) == pytest.approx(slow(one, chosen.overall.thresholds, OPTIONS), abs=1e-12)
+    monkeypatch.setattr("flowseg.tune._MOST_BESIDE", 0)
+    assert tuned(*CASES) == chosen
+
+
 def test_the_nested_case_is_one() -> None:
     """Otherwise the tests above show less than they seem to."""
     from flowseg.tune import _filled
@@ -189,7 +198,7 @@ def test_groups_have_their_own_where_they_gain() -> None:
 def test_diameters_that_a_model_has_stay() -> None:
     best, other = Thresholds(-1.0, 0.4, 15), Thresholds(0.5, 0.3, 25)
     groups = {"a": other, "b": best, "c": other, "d": best}
-    chosen = Tuned(Choice(best, 1, 1, 1, 9), {name: Choice(one, 1, 1, 1, 3) for name, one in groups.items()}, ())
+    chosen = Tuned(Choice(best, 1, 1, 1, 9), {name: Choice(one, 1, 1, 1, 3) for name, one in groups.items()}, (), ())
     had = {"a": Thresholds(0.0, 0.4, 15, 8.0), "b": Thresholds(0.0, 0.4, 15, 9.0)}
     config = chosen.applied_to(ModelConfig(diameter=12.0, group_thresholds=had))
     assert config.thresholds == replace(best, diameter=12.0)

@@ -54,10 +54,10 @@ def finish(
     task: Task, folder: RunFolder, history: Sequence[Report], about: Mapping[str, Any], bar: Bar = silent
 ) -> None:
     """Choose thresholds on the validation images, keep them in the model, score it; write the export and the card."""
-    tuning.choose(task, folder, bar)
+    precisions = tuning.choose(task, folder, bar)
     kept = checkpoint.read(folder.model)
     with bar("scoring", len(task.split.validation)) as step:
-        looked = list(counted(_looked(task, kept), step))
+        looked = list(counted(_looked(task, kept, precisions), step))
     rows = summary(looked, task.options.seed) if looked else []
     worst = sorted(looked, key=lambda one: float(np.mean(one.aps)))[:_WORST]
     scores = {
@@ -87,13 +87,20 @@ def _when(crops: int) -> str:
     return f"of {crops:,} crops, which were as good" if crops else "that it began with"
 
 
-def _looked(task: Task, kept: Checkpoint) -> Iterator[Looked]:
-    """Segment the validation images; the column that parts were stratified or balanced by is their group."""
+def _looked(task: Task, kept: Checkpoint, precisions: Sequence[tuple[float, ...]]) -> Iterator[Looked]:
+    """Score the validation images; the column that parts were stratified or balanced by is their group.
+
+    Most were segmented at the same diameter when thresholds were chosen, but for those without instances: at which
+    they are segmented depends on what was chosen.
+    """
     column = tuning.group_column(task)
     model = validation.model_of(kept.network(), kept.config, task.options.device)
-    for seen in validation.look(model, task.split.validation, task.diameter_of, task.axes, task.choice):
-        group = seen.item.columns.get(column, "")
-        yield Looked(seen.item.name, group, len(seen.truth), validation.precisions(seen))
+    for item, known in zip(task.split.validation, precisions, strict=True):
+        truth, aps = item.instances(), known
+        if task.diameter_of(truth) is None:
+            (seen,) = validation.look(model, [item], task.diameter_of, task.axes, task.choice)
+            aps = validation.precisions(seen)
+        yield Looked(item.name, item.columns.get(column, ""), len(truth), aps)
 
 
 def summary(looked: Sequence[Looked], seed: int) -> list[Row]:

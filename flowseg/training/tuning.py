@@ -32,10 +32,13 @@ class DiameterChoice(NamedTuple):
     images: int
 
 
-def choose(task: Task, folder: RunFolder, bar: Bar = silent) -> None:
-    """Store what is best on the validation images in the model's file, and tell all of it in ``thresholds.json``."""
+def choose(task: Task, folder: RunFolder, bar: Bar = silent) -> tuple[tuple[float, ...], ...]:
+    """Store what is best on the validation images in the model's file, and tell all of it in ``thresholds.json``.
+
+    Returns AP of each of these images with the thresholds that were chosen for all.
+    """
     if not task.split.validation:
-        return
+        return ()
     kept = checkpoint.read(folder.model)
     start = task.config
     with bar("choosing thresholds", len(task.split.validation)) as step:
@@ -45,6 +48,7 @@ def choose(task: Task, folder: RunFolder, bar: Bar = silent) -> None:
     diameters = choose_diameters(task, replace(kept, config=config), bar)
     checkpoint.write_flowseg(folder.model, _with_diameters(config, diameters), kept.arrays)
     folder.write_json("thresholds.json", _told(tuned, diameters))
+    return tuned.precisions
 
 
 def group_column(task: Task) -> str:

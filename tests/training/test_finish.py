@@ -1,18 +1,26 @@
 """What a model card says is what was done."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from flowseg.checkpoint import Checkpoint
 from flowseg.dataset import CropOptions
+from flowseg.instances import Instances
 from flowseg.model_config import ModelConfig, Thresholds
-from flowseg.training import Report, Split, TrainOptions
+from flowseg.segment import Model, load_model
+from flowseg.sources.collection import Item
+from flowseg.training import Report, Split, TrainOptions, run, tuning, validation
 from flowseg.training.finish import Looked, card, summary
 from flowseg.training.loop import Task
 from flowseg.training.validation import THRESHOLDS
-from tests.training.data import items
+from tests.training.data import OPTIONS, TINY, items
 
 CONFIG = ModelConfig(name="mine", diameter_labels=16.0)
 
@@ -71,3 +79,25 @@ def test_how_images_were_resized_is_told(tmp_path: Path, rescale: str, diameter:
 def test_one_minute_is_told_as_one(tmp_path: Path) -> None:
     assert ", 1 minute\n" in card_of(tmp_path / "data")
     assert ", 2 minutes\n" in card_of(tmp_path / "data", seconds=120.0)
+
+
+def test_scores_are_those_of_masks_of_the_model_that_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of images without instances, too; the others are not segmented again."""
+    made = items(tmp_path / "data", 7)
+    empty = replace(made[6], load=partial(Instances.from_masks, [], (64, 64)))
+    again: list[str] = []
+    real = validation.look
+
+    def look(model: Model, some: list[Item], *how: Any) -> Iterator[validation.Seen]:
+        again.extend(item.name for item in some)
+        return real(model, some, *how)
+
+    choose = tuning.choose
+    monkeypatch.setattr(validation, "look", look)
+    monkeypatch.setattr(tuning, "choose", lambda *asked: (choose(*asked), again.clear())[0])
+    done = run(Split(made[:3], [*made[3:6], empty]), tmp_path / "run", replace(OPTIONS, crops=120), TINY)
+    assert again == [empty.name]
+    found = {one["name"]: one["map"] for one in json.loads((tmp_path / "run/scores.json").read_text())["worst"]}
+    seen = real(load_model(done.model, device="cpu"), [*made[3:6], empty], validation.median_diameter)
+    assert found == {one.item.name: float(np.mean(validation.precisions(one))) for one in seen}
+    assert max(found.values()) > 0
