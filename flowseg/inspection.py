@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from flowseg import threads
 from flowseg.errors import FlowsegError, OptionError
 from flowseg.instances import Instances, LabelInstances
 from flowseg.json_values import plain
@@ -201,12 +202,12 @@ def inspect(
     looked: list[Looked] = []
     problems = list(collection.problems)
     headers: list[image_files.Header] = []
-    for item in items:
-        try:
-            headers += [image_files.probe(item.path)] if item.path is not None else []
-            looked.append(look_at(item))
-        except (FlowsegError, OSError) as error:
-            problems.append(str(error) if item.name in str(error) else f"{item.name}: {error}")
+    for item, (header, found) in zip(items, threads.mapped(_read, items), strict=True):
+        headers += [] if header is None else [header]
+        if isinstance(found, Looked):
+            looked.append(found)
+        else:
+            problems.append(found)
         tell(item)
     return Report(
         root=str(collection.root),
@@ -222,6 +223,16 @@ def inspect(
         suspicions={name: _suspicion(looked, name) for name in SUSPICIONS},
         notes=(*collection.notes, *_notes(looked, collection.format)),
     )
+
+
+def _read(item: Item) -> tuple[image_files.Header | None, Looked | str]:
+    """Return the header of an image, if it can be read, and its instances, or what is wrong."""
+    header = None
+    try:
+        header = None if item.path is None else image_files.probe(item.path)
+        return header, look_at(item)
+    except (FlowsegError, OSError) as error:
+        return header, str(error) if item.name in str(error) else f"{item.name}: {error}"
 
 
 def look_at(item: Item, found: LabelInstances | None = None) -> Looked:

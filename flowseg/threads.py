@@ -8,16 +8,20 @@ import itertools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from flowseg import machine
 from flowseg.errors import OptionError
+
+Thing = TypeVar("Thing")
+Made = TypeVar("Made")
 
 _GIVING_WAY = 10  # steps of Linux' niceness: about a tenth of what others get
 
@@ -97,6 +101,23 @@ def over_ranges(task: Callable[[int, int], object], bounds: Sequence[int]) -> No
         wait(started)
     for helper in started:
         helper.result()
+
+
+def mapped(task: Callable[[Thing], Made], things: Iterable[Thing]) -> Iterator[Made]:
+    """Yield what a task makes of each thing, in order: they are made beside one another, each with one thread alone.
+
+    An error is raised at the thing that it belongs to.
+    """
+
+    def make(thing: Thing) -> Made:
+        with alone():
+            return task(thing)
+
+    pool = ThreadPoolExecutor(count(), thread_name_prefix="flowseg-mapped")
+    try:
+        yield from pool.map(make, things)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _threads() -> ThreadPoolExecutor:

@@ -98,3 +98,18 @@ def test_alone_holds_for_this_thread_and_no_longer(monkeypatch: pytest.MonkeyPat
         assert threads.count() == 1
     assert threads.count() == 3
     assert seen == [3]
+
+
+def test_things_are_made_beside_one_another_and_come_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWSEG_THREADS", "3")
+    together = real_threading.Barrier(3, timeout=60)
+
+    def made(number: int) -> tuple[int, int]:
+        together.wait()
+        return number, threads.count()
+
+    assert list(threads.mapped(made, range(6))) == [(number, 1) for number in range(6)]
+    halves = threads.mapped(lambda number: 1 / number, [2, 0, 1])
+    assert next(halves) == 0.5
+    with pytest.raises(ZeroDivisionError):
+        next(halves)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from flowseg import colours, files, inspection
+from flowseg import colours, files, inspection, threads
 from flowseg.augment import crop
 from flowseg.channels import ChannelChoice
 from flowseg.dataset import LEAST_DIAMETER, CropOptions, read_source
@@ -52,8 +52,10 @@ def write(
         Called after each item.
     """
     folder = page.folder_of_views(path)
-    rows = []
-    for number, item in enumerate(items):
+
+    def row_of(numbered: tuple[int, Item]) -> dict[str, Any]:
+        """Write the view of an image; return its row."""
+        number, item = numbered
         row: dict[str, Any] = {"name": item.name, "group": item.columns.get(group, ""), "facts": dict(item.columns)}
         try:
             found = item.labelled()
@@ -65,6 +67,10 @@ def write(
             row["notes"] = _remarks(looked)
         except FlowsegError as error:
             row |= {"status": "failed", "error": str(error)}
+        return row
+
+    rows = []
+    for item, row in zip(items, threads.mapped(row_of, enumerate(items)), strict=True):
         rows.append(row)
         tell(item)
     files.write_whole(path, page.document(title, facts, rows, problems))

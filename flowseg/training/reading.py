@@ -1,7 +1,6 @@
 """Every image is read once before training starts, so that all that is wrong is told then and not hours later."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -127,15 +126,7 @@ def _sound(looked: Sequence[_Looked]) -> tuple[int, ...]:
 def _all_looked(
     items: Sequence[Item], config: ModelConfig | None, axes: str | None, choice: ChannelChoice
 ) -> Iterator[_Looked]:
-    def look(item: Item) -> _Looked:
-        with threads.alone():
-            return _look(item, config, axes, choice)
-
-    pool = ThreadPoolExecutor(threads.count(), thread_name_prefix="flowseg-read")
-    try:
-        yield from pool.map(look, items)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return threads.mapped(lambda item: _look(item, config, axes, choice), items)
 
 
 def _look(item: Item, config: ModelConfig | None, axes: str | None, choice: ChannelChoice) -> _Looked:

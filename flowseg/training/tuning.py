@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flowseg import checkpoint
+from flowseg import checkpoint, threads
 from flowseg.checkpoint import Checkpoint
 from flowseg.model_config import ModelConfig, Thresholds
 from flowseg.options import MaskOptions, SegmentOptions
@@ -71,7 +71,8 @@ def choose_diameters(task: Task, kept: Checkpoint, bar: Bar = silent) -> dict[st
     model = validation.model_of(kept.network(), kept.config, task.options.device)
 
     with bar("measuring", len(task.split.train)) as step:
-        typical = _typical(counted(task.split.train, step), column, set(names))
+        measured = counted(threads.mapped(_measured, task.split.train), step)
+        typical = _typical([item.columns.get(column, "") for item in task.split.train], measured, set(names))
     every = [{""}, {name for name in names if name and names.count(name) >= _LEAST_IMAGES}]
     tries = 1 + len(_FACTORS) * sum(map(bool, every))
     known: dict[tuple[int, float | None], float] = {}
@@ -99,9 +100,13 @@ def choose_diameters(task: Task, kept: Checkpoint, bar: Bar = silent) -> dict[st
     return found
 
 
-def _typical(items: Iterable[Item], column: str, groups: set[str]) -> dict[str, float]:
+def _measured(item: Item) -> float | None:
+    return validation.median_diameter(item.instances())
+
+
+def _typical(own: Sequence[str], diameters: Iterable[float | None], groups: set[str]) -> dict[str, float]:
     """Return the median over images of the median diameter: of all ("") and of each group, that of all if unseen."""
-    pairs = [(item.columns.get(column, ""), validation.median_diameter(item.instances())) for item in items]
+    pairs = list(zip(own, diameters, strict=True))
     of_all = [diameter for _, diameter in pairs if diameter is not None]
     of_each = {group: [one for name, one in pairs if name == group and one is not None] for group in groups}
     return {"": float(np.median(of_all))} | {

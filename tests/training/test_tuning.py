@@ -78,7 +78,7 @@ def test_what_is_no_better_than_the_estimate_is_not_chosen(monkeypatch: pytest.M
 
 def test_no_image_is_segmented_twice_at_one_diameter(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one group wants what all want; and here the estimate is the median diameter of what was trained on."""
-    typical = tuning._typical(items(16, {"a": 15})[:8], "kind", set())[""]
+    typical = tuning._typical([""] * 8, map(tuning._measured, items(16, {"a": 15})[:8]), set())[""]
     for name, value in {"right": {"a": 15.0}, "estimate": typical, "runs": 0}.items():
         monkeypatch.setattr(Pretended, name, value)
     monkeypatch.setattr(tuning, "GROUP_COLUMNS", ("kind",))
