@@ -262,8 +262,7 @@ class Loop:
             self.stepper.lr, speed, self._seconds_so_far(),
         )  # fmt: skip
         if self.processes.first:
-            with self._note("drawing curves and samples"):
-                self._keep(report, shown)
+            self._keep(report, shown)
         self.best = max(self.best, self._value(report))
         self.history.append(report)
         self._losses, self._earlier = [], 0
