@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from flowseg.errors import InputError, OptionError
 from flowseg.images import Image
-from flowseg.normalize import spans
+from flowseg.normalize import ends
 from flowseg.words import many
 
 Array = npt.NDArray[Any]
@@ -24,6 +24,9 @@ _NO_ROLE = "none"  # of an input that a network was trained without
 # What JPEG of quality 75, or in blue of 30, makes colours span beside one that is alone: grey values of 255, or a part.
 _JPEG_LEAVES, _JPEG_PART = 5, 1 / 8
 _COLOR_WORDS = (("red", "r"), ("green", "g"), ("blue", "b"))
+
+
+_Planes = TypeVar("_Planes", Array, tuple[bool, ...])
 
 
 class Chosen(NamedTuple):
@@ -153,6 +156,16 @@ def for_network(image: Image, choice: ChannelChoice, names: Sequence[str], count
     return chosen
 
 
+def distinct(planes: Array) -> Array:
+    """Return one plane where it stands for all of a network, as grey for red, green and blue; otherwise all."""
+    return planes[:1] if planes.strides[0] == 0 else planes
+
+
+def segmented(planes: _Planes) -> _Planes:
+    """Return those of a network's channels that are segmented: of one or two the first, of more all."""
+    return planes if len(planes) > 2 else planes[:1]
+
+
 def _colors(image: Image, choice: ChannelChoice) -> Chosen:
     if image.color and choice == ChannelChoice():
         alone = _only_color(image.pixels)
@@ -174,9 +187,9 @@ def _first_alone(image: Image, chosen: Chosen, count: int) -> Chosen:
 
 def _only_color(pixels: Array) -> int | None:
     """Return the only colour with contrast: of a grey image shown in blue or green, as fluorescence often is."""
-    found = spans(pixels)
+    found = [high - low for low, high in ends(pixels)]
     if not any(found):  # few cells on a black image
-        found = spans(pixels, (0.0, 100.0))
+        found = [high - low for low, high in ends(pixels, (0.0, 100.0))]
     least = max(_JPEG_LEAVES, _JPEG_PART * max(found)) if pixels.dtype == np.uint8 else 0
     there = [number for number, span in enumerate(found) if span > least]
     return there[0] if len(there) == 1 else None

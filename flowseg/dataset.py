@@ -23,7 +23,7 @@ from flowseg.channels import ChannelChoice
 from flowseg.errors import OptionError
 from flowseg.kernels import targets
 from flowseg.model_config import FLOW_SCALE, ModelConfig
-from flowseg.normalize import Normalization, normalize, spans
+from flowseg.normalize import Normalization, ends, has_contrast, normalize
 from flowseg.sources.collection import Item
 
 LEAST_DIAMETER = 5.0
@@ -285,16 +285,15 @@ def read_source(
     return source, float(np.median(diameters)) if len(diameters) else 0.0
 
 
-def has_contrast(planes: npt.NDArray[Any], config: ModelConfig) -> bool:
+def is_seen(planes: npt.NDArray[Any], config: ModelConfig) -> bool:
     """Whether a network sees anything in its channels: one without contrast between percentiles becomes zeros."""
-    return any(spans(planes if len(planes) > 2 else planes[:1], config.normalisation))
+    return any(has_contrast(low, high) for low, high in ends(channels.segmented(planes), config.normalisation))
 
 
 def _levelled(planes: npt.NDArray[Any], percentiles: tuple[float, float]) -> tuple[npt.NDArray[Any], Floats]:
     """Return planes as small as they can be kept, and what each number in them becomes."""
     count = len(planes)
-    if planes.strides[0] == 0:  # grey, which a network of colours is given thrice
-        planes = planes[:1]
+    planes = channels.distinct(planes)
     done = normalize(planes, Normalization(percentiles))
     if planes.dtype not in (np.uint8, np.uint16):
         return np.ascontiguousarray(done.planes), np.empty((count, 0), np.float32)

@@ -228,10 +228,10 @@ def has_contrast(low: float, high: float) -> bool:
     return apart > _FLAT or apart > max(_FLAT * size, float(np.finfo(np.float32).tiny))
 
 
-def spans(planes: Array, wanted: tuple[float, float] = (1.0, 99.0)) -> list[float]:
-    """Return how far two percentiles of each plane are apart."""
+def ends(planes: Array, wanted: tuple[float, float] = (1.0, 99.0)) -> list[tuple[float, float]]:
+    """Return two percentiles of each plane; of wide types, above its smallest value."""
     levels = (percentiles(_narrow(plane, None)[0], wanted).values for plane in planes)
-    return [float(high - low) for low, high in levels]
+    return [(float(low), float(high)) for low, high in levels]
 
 
 def _narrow(plane: Array, zero: float | None) -> tuple[Array, float]:

@@ -321,10 +321,10 @@ def _options(options: object, settings: dict[str, Any]) -> SegmentOptions:
 
 def _normalised(planes: npt.NDArray[Any], how: Normalization) -> Normalized:
     """Normalise channels; one that stands for all of them, as grey for red, green and blue, once."""
-    if len(planes) == 1 or planes.strides[0] != 0:
-        return normalize(planes, how)
-    once = normalize(planes[:1], how)
-    return once._replace(planes=np.ascontiguousarray(np.broadcast_to(once.planes, planes.shape)))
+    done = normalize(channels.distinct(planes), how)
+    if len(done.planes) == len(planes):
+        return done
+    return done._replace(planes=np.ascontiguousarray(np.broadcast_to(done.planes, planes.shape)))
 
 
 def _better_diameter(found: Labels, diameter: float, search: _Search) -> float | None:
@@ -340,8 +340,8 @@ def _notes(found: dynamics.Masks, normalised: Normalized, diameter: float, train
     """Say, in plain sentences, what the user should know about a result."""
     notes = normalised.remarks()
     count = int(found.labels.max(initial=0))
-    if all(_seen(normalised.flat)):
-        return [*notes, _nothing_to_see(any(_seen(normalised.sparse)))]
+    if all(channels.segmented(normalised.flat)):
+        return [*notes, _nothing_to_see(any(channels.segmented(normalised.sparse)))]
     if found.foreground == 0:
         notes.append(
             "no pixel is above the probability threshold: try a lower cellprob_threshold, another channel, "
@@ -362,11 +362,6 @@ def _notes(found: dynamics.Masks, normalised: Normalized, diameter: float, train
             "is the diameter right?"
         )
     return notes
-
-
-def _seen(of_planes: tuple[bool, ...]) -> tuple[bool, ...]:
-    """Return what is said of the planes that are segmented: of one or two the first, of more all."""
-    return of_planes if len(of_planes) > 2 else of_planes[:1]
 
 
 def _nothing_to_see(sparse: bool) -> str:

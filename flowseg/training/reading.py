@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from flowseg import channels, threads
 from flowseg.channels import ChannelChoice
-from flowseg.dataset import has_contrast
+from flowseg.dataset import is_seen
 from flowseg.errors import FlowsegError, InputError
 from flowseg.model_config import ModelConfig
 from flowseg.sources.collection import Collection, Item
@@ -135,7 +135,7 @@ def _look(item: Item, config: ModelConfig | None, axes: str | None, choice: Chan
         unseen = False
         if config is not None:
             taken = channels.for_network(image, choice, config.channel_names, config.architecture.channels)
-            unseen = len(truth) > 0 and not has_contrast(taken.planes, config)
+            unseen = len(truth) > 0 and not is_seen(taken.planes, config)
         if not np.isfinite(image.pixels).any():
             raise InputError("none of its pixels is a number: all are NaN or infinite")
     except (FlowsegError, OSError, MemoryError) as error:

@@ -139,6 +139,10 @@ def test_images_in_which_the_network_sees_nothing_of_the_masks_are_told(tmp_path
     assert not found.problems
     (note,) = found.notes
     assert note.startswith(f"1 image with masks has no contrast between percentiles, such as {data[0].name}")
+    slight = np.linspace(0, 1e-4, 64 * 64, dtype=np.float32).reshape(64, 64) + 1  # what normalising makes zeros
+    tifffile.imwrite(data[2].path, slight)  # type: ignore[arg-type]
+    (note,) = read(Split(data, []), CONFIG, silent).notes
+    assert note.startswith("3 images with masks have no contrast")
 
 
 def test_images_without_instances_are_trained_on_beside_others_but_not_alone(tmp_path: Path) -> None:
