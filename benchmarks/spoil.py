@@ -22,6 +22,9 @@ from skimage import color
 Pixels = npt.NDArray[np.uint8]
 """(H, W), or (H, W, 3)."""
 
+Way = Callable[[Pixels, np.random.Generator], Pixels]
+"""To spoil an image."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -81,6 +84,12 @@ def noisy(pixels: Pixels, part: float, rng: np.random.Generator) -> Pixels:
     return whole(pixels + rng.normal(0, part * max(1.0, high - low), pixels.shape))
 
 
+def with_hot(pixels: Pixels, part: float, rng: np.random.Generator) -> Pixels:
+    """Make this part of the pixels as bright as they can be."""
+    hot = rng.random(pixels.shape[:2]) < part
+    return np.where(hot[..., None] if pixels.ndim == 3 else hot, np.uint8(255), pixels)
+
+
 def few_photons(pixels: Pixels, most: float, rng: np.random.Generator) -> Pixels:
     """Count photons, of which the brightest pixel gets this many on average."""
     top = max(1, int(pixels.max()))
@@ -137,7 +146,7 @@ def _any_caption(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 # How often, and how: in the order in which it happens to an image.
-STEPS: list[tuple[float, Callable[[Pixels, np.random.Generator], Pixels]]] = [
+STEPS: list[tuple[float, Way]] = [
     (1.0, lambda pixels, rng: uneven(pixels, rng.uniform(0.3, 0.9), rng.uniform(0, 2 * np.pi))),
     (2.0, lambda pixels, rng: blurred(pixels, rng.uniform(1, 4))),
     (1.0, lambda pixels, rng: coarse(pixels, rng.uniform(1.5, 4))),

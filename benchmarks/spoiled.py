@@ -5,7 +5,7 @@
 How is in `spoil.py`. Every image is looked at with the median diameter of its true nuclei.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import spoil
@@ -19,12 +19,13 @@ from flowseg.sources.collection import Item
 from flowseg.training.validation import THRESHOLDS, median_diameter
 
 KINDS = "fluorescence", "histology"
-WAYS: dict[str, Callable[[spoil.Pixels, np.random.Generator], spoil.Pixels]] = {
+WAYS: dict[str, spoil.Way] = {
     "as they are": lambda pixels, _: pixels,
     "blurred by 2 pixels": lambda pixels, _: spoil.blurred(pixels, 2),
     "blurred by 4 pixels": lambda pixels, _: spoil.blurred(pixels, 4),
     "a third of the pixels a side": lambda pixels, _: spoil.coarse(pixels, 3),
     "noise of a fifth of the span": lambda pixels, rng: spoil.noisy(pixels, 0.2, rng),
+    "a pixel in a thousand hot": lambda pixels, rng: spoil.with_hot(pixels, 0.001, rng),
     "at most 10 photons": lambda pixels, rng: spoil.few_photons(pixels, 10, rng),
     "six levels": lambda pixels, _: spoil.few_levels(pixels, 6),
     "darker by 0.8 to the right": lambda pixels, _: spoil.uneven(pixels, 0.8, 0),
@@ -46,7 +47,7 @@ def main() -> None:
     write(lines, len(items))
 
 
-def score(model: Model, item: Item, way: Callable[[spoil.Pixels, np.random.Generator], spoil.Pixels]) -> np.ndarray:
+def score(model: Model, item: Item, way: spoil.Way) -> np.ndarray:
     image, truth = item.sample()
     pixels = way(plain(image), np.random.default_rng(0))
     found = model.segment(pixels, diameter=median_diameter(truth))

@@ -5,8 +5,9 @@
 set -euo pipefail
 data=${1:?the folder with images/, masks/ and index.csv} run=${2:?the folder of the run}
 here=$(cd "$(dirname "$0")" && pwd)
+columns="$data/index.csv"
 how=(
-  --columns "$data/index.csv" --stratify kind --balance kind --evenness 0.5
+  --stratify kind --balance kind --evenness 0.5
   --licence CC0-1.0
   --augment scale=1.0 --augment contrast=0.4 --augment brightness=0.15 --augment gamma=0.4
   --augment noise=0.08 --augment blur=1.5 --augment invert=0.3
@@ -17,7 +18,7 @@ part() {
   local folder="$run/$1"; shift
   if [ -e "$folder/MODEL_CARD.md" ]; then return; fi
   if [ -e "$folder/config.json" ]; then flowseg train --resume "$folder"; return; fi
-  flowseg train "$@" -o "$folder" "${how[@]}"
+  flowseg train "$@" -o "$folder" --columns "$columns" "${how[@]}"
 }
 
 # From nothing, on nuclei of 20 pixels: what many images have.
@@ -53,9 +54,9 @@ part fifth "$run/learned" --val "$run/held-back" --seed 5 --pretrained "$run/fou
 mkdir -p "$run/spoiled"
 python "$here/../../benchmarks/spoil.py" "$run/learned" "$run/spoiled" --copies 3 --seed 6
 for folder in images masks; do cp -P "$run/learned/$folder"/* "$run/spoiled/$folder/"; done
+columns="$run/kinds.csv"
 awk -F, -v OFS=, 'NR == 1 {print; next} {name = $1; print; for (n = 0; n < 3; n++) {$1 = name "-" n; print}}' \
-  "$data/index.csv" > "$run/spoiled/kinds.csv"
-how[1]="$run/spoiled/kinds.csv"  # the table of columns
+  "$data/index.csv" > "$columns"
 part sixth "$run/spoiled" --val-part 0 --seed 6 --pretrained "$run/fifth/model.safetensors" --diameter-mean 30 \
   --crops 16000 --crop-size 144 --batch-size 8 --lr 0.001 --ema 0.998 --reports 8 --augment colour=0.3
 
