@@ -111,7 +111,7 @@ def _open(pred: Path, truth: Path, settings: dict[str, Any]) -> tuple[Any, Any]:
         images = truths.root
     elif pred.is_dir():
         images = None  # label images say their size themselves, and some images may be without
-    elif images is None:  # a submission does not say how large its images are; without images, the truth does
+    elif images is None and not coco_json.looks_like(pred):  # a table does not say how large its images are
         folders = {item.path.parent for item in truths if item.path is not None}
         images = folders.pop() if len(folders) == 1 else None
     of_pred = data_sets.How(images=images, order=settings["order"], like=truths, recursive=recursive)

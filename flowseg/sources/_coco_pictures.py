@@ -159,15 +159,17 @@ class Places:
         The COCO file, when its own folder and the usual ones in it are to be looked into.
     images
         The folder of the images, where it was said.
+    also
+        More folders to look into, where none was said.
     """
 
-    def __init__(self, beside: Path, images: Path | None = None) -> None:
+    def __init__(self, beside: Path, images: Path | None = None, also: Iterable[Path] = ()) -> None:
         self.said = images is not None
         own = beside.parent
         around = [own, own.parent] if own.name.casefold() == "annotations" else [own]  # as COCO itself has it
         names = ("images", beside.stem, beside.stem.removeprefix("instances_"), "train", "test")
         usual = [own, *dict.fromkeys(place / name for place in around for name in names)]
-        wanted = usual if images is None else [images]
+        wanted = dict.fromkeys([*usual, *also]) if images is None else [images]
         self._folders = [place for place in wanted if place.is_dir()]
         # The file's own folder may be anything: what lies far below it is not searched.
         self._deep = [place for place in self._folders if place != own or self.said]

@@ -41,7 +41,7 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in files_in(folder, (".json",)) if looks_like(path)]
 
 
-def read(path: Path, *, images: Path | None = None) -> Collection:
+def read(path: Path, *, images: Path | None = None, like: Collection | None = None) -> Collection:
     """Open a COCO file: instances, detections in the same form, or a list of results.
 
     Crowds are no instances and are left out; the column ``crowds`` says how many an image has. Each instance has its
@@ -54,6 +54,8 @@ def read(path: Path, *, images: Path | None = None) -> Collection:
     images
         The folder of the images; else the file's own folder, and those in it called ``images`` or as the file, are
         searched. For a list of results, the COCO file that names the images.
+    like
+        Data of the same images: their folders are searched, too.
     """
     if path.is_dir():
         path = the_one(path, _files(path), "COCO file", "JSON")
@@ -68,7 +70,8 @@ def read(path: Path, *, images: Path | None = None) -> Collection:
         return _collected(path, content, Places(images))
     if images is not None and not images.is_dir():
         raise InputError(f"{images} is not a folder; wanted that of the images")
-    return _collected(path, _dictionary(content, path), Places(path, images))
+    also = {item.path.parent for item in like or () if item.path is not None}
+    return _collected(path, _dictionary(content, path), Places(path, images, sorted(also)))
 
 
 def _collected(path: Path, content: dict[str, Any], places: Places) -> Collection:

@@ -83,7 +83,7 @@ KINDS: dict[str, _Kind] = {
         label_pairs.read_alone,
         ("images",),
     ),
-    "coco": _Kind("a COCO JSON, with its images", coco_json.recognised, coco_json.read, ("images",)),
+    "coco": _Kind("a COCO JSON, with its images", coco_json.recognised, coco_json.read, ("images", "like")),
     "cellpose": _Kind("Cellpose's x_seg.npy beside x.tif", seg_npy.recognised, seg_npy.read, ("images",)),
 }
 
@@ -118,7 +118,8 @@ def open_collection(
     expect_labels
         Take a folder of images of no other kind for label images.
     like
-        A data set of the same names; it says how large images are where a table without any image does not.
+        A data set of the same names: it says how large images are where a table without any image does not, and the
+        folders of its images are searched for those of COCO.
     recursive
         Of a folder, take the label images of all folders below it too, named with their folders: ``plate1/a``.
 

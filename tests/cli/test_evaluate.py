@@ -93,6 +93,24 @@ def test_any_two_kinds_score_the_same(data: Path) -> None:
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_coco_says_how_large_images_are_whatever_files_the_truth_has(data: Path, ending: str) -> None:
+    """With other files in the truth it was said that images are missing; of the same names they are found there."""
+    sizes = {"height": 70, "width": 70}
+    listed = [{"id": number, "file_name": f"im{number}.{ending}", **sizes} for number in range(COUNT)]
+    annotations = []
+    for number in range(COUNT):
+        found = np.roll(solid_cells(70, 16, seed=number), number, axis=1)
+        for segmentation in rle.labels_to_coco(found, "list").values():
+            annotations.append({"id": len(annotations) + 1, "image_id": number, "segmentation": segmentation})
+    (data / "coco").mkdir()
+    (data / "coco/pred.json").write_text(json.dumps({"images": listed, "annotations": annotations}))
+    result = run(data / "coco/pred.json", data / "truth", "--json")
+    assert result.exit_code == 0, result.output
+    expected = run(data / "pred", data / "truth", "--json")
+    assert json.loads(result.output)["overall"]["map"] == json.loads(expected.output)["overall"]["map"]
+
+
 @pytest.mark.parametrize("truth", ["train.csv", "masks"])
 def test_a_submission_needs_no_images_where_the_truth_says_their_size(data: Path, truth: str) -> None:
     with_images = run(data / "submission.csv", data / "train.csv", "--images", data / "truth/images", "--json")
